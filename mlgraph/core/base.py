@@ -1,0 +1,385 @@
+"""What a node is: a frozen class with parameters, ports, and the two functions fit and apply.
+
+``NodeBase`` holds everything about a node that needs no graph; ``mlgraph.core.node.Node``, the
+class to subclass, adds the operators that make graphs of nodes.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import keyword
+import re
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import attrs
+
+from mlgraph.core.param import Mismatch, Param, Token, coerce, param, shown, tokens_in
+from mlgraph.core.port import Port
+from mlgraph.core.value import FrozenDict, address, canonical, digest, encode
+from mlgraph.errors import (
+    ConfigError,
+    GraphError,
+    MLGraphError,
+    UnknownParameterError,
+    did_you_mean,
+    listing,
+)
+
+ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """What a node may know besides its inputs.
+
+    Args:
+        id: The node's id in the resolved graph.
+        phase: ``"fit"``, ``"check"`` (like fit, but nothing is trained) or ``"apply"``.
+        seed: A seed that depends on the run's seed, the id and the phase only.
+        valid: The validation value of each input port, where there is one.
+        has_valid: Whether that is real validation data rather than an empty prototype.
+    """
+
+    id: str
+    phase: str
+    seed: int
+    valid: Mapping[str, Any] | None = None
+    has_valid: bool = False
+
+
+@typing.dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(param, attrs.field)
+)
+class _Declarative(ABC):
+    """Makes every subclass a frozen attrs class; type checkers know it by the decorator."""
+
+    key: ClassVar[str]
+    prefix: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "key" not in cls.__dict__:
+            cls.key = cls.prefix + snake(cls.__name__)
+        own_repr = "__repr__" in cls.__dict__
+        attrs.define(cls, frozen=True, slots=False, kw_only=True, eq=False, repr=False)
+        if not own_repr and "__repr__" in cls.__dict__:
+            del cls.__repr__
+
+
+class NodeBase(_Declarative):
+    """A unit of work: parameters, typed ports, ``fit`` and ``apply``.
+
+    Subclassing is enough: annotated fields become parameters, the class name in snake case
+    becomes the key. A class states its ports in ``inputs`` and ``outputs``.
+
+    Class attributes:
+        key: Name of the node in the catalogue.
+        random: Draws random numbers from ``ctx.seed``; part of the memo key.
+        trains: Is a trainer: validation data stop here, and ``check`` does not train.
+        requires: Packages that must be importable.
+        open_field: Name of a mapping field that takes parameters no field is declared for.
+    """
+
+    inputs: ClassVar[tuple[Port, ...]] = ()
+    outputs: ClassVar[tuple[Port, ...]] = ()
+    random: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, ...]] = ()
+    open_field: ClassVar[str | None] = None
+
+    id: str | None = attrs.field(default=None)
+    stem: str | None = attrs.field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.id is not None:
+            self.check_id(self.id)
+        for name, hint, details in _declared(type(self)):
+            value = getattr(self, name)
+            try:
+                value = coerce(value, hint, details)
+            except Mismatch as mismatch:
+                raise self._refuse(name, value, str(mismatch)) from None
+            object.__setattr__(self, name, value)
+        if not self.tokens():
+            self.validate()
+
+    # What a subclass says ---------------------------------------------------------------------
+
+    @abstractmethod
+    def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        """Learn from the inputs: ``(outputs, state)``, outputs in port order or by port name."""
+
+    @abstractmethod
+    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        """Outputs for new inputs, in port order or by port name."""
+
+    def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        """What ``fit`` would do, found out without training."""
+        return self.fit(inputs, ctx)
+
+    def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+        """Input and output ports; they may depend on parameters tagged ``structure``."""
+        return self.inputs, self.outputs
+
+    def validate(self) -> None:
+        """Check parameters against each other; raise ConfigError."""
+
+    def expand(self) -> Any:
+        """The graph this node stands for, with as many free ports; None for a plain node."""
+        return None
+
+    def active_outputs(self) -> frozenset[str] | None:
+        """The output ports that carry a value, or None for all of them."""
+        return None
+
+    def check_wiring(self, edges: Mapping[str, int]) -> None:
+        """Check how many edges enter each input port once paths not taken are cut."""
+
+    def output_types(self, given: Mapping[str, tuple[Any, Any]]) -> Mapping[str, tuple[Any, Any]]:
+        """Types (fit, apply) of the outputs, for nodes that pass on whatever they get."""
+        return {port.name: (port.fit, port.apply) for port in self.ports()[1]}
+
+    @classmethod
+    def check_id(cls, id: str) -> None:
+        """Refuse an id that cannot be one.
+
+        Raises:
+            GraphError: Not an identifier, a keyword, with ``__`` inside or ``_`` at the end.
+        """
+        problem = _id_problem(id)
+        if problem:
+            raise GraphError(f"A node cannot be called {id!r}.", why=problem, mend="rename it")
+
+    # What every node can do -------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        args: Sequence[Any] = (),
+        params: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        stem: str | None = None,
+    ) -> Self:
+        """Make a node from positional and named parameters, with errors that name it.
+
+        Raises:
+            UnknownParameterError: A name that is no parameter.
+            ConfigError: A missing, surplus or impossible value.
+        """
+        given = {**cls._by_position(args, params or {}), **(params or {})}
+        fields = cls.field_names()
+        extra = {name: given.pop(name) for name in list(given) if name not in fields}
+        if extra and cls.open_field is None:
+            raise cls._unknown(next(iter(extra)), fields)
+        if extra:
+            given[str(cls.open_field)] = {**given.get(str(cls.open_field), {}), **extra}
+        missing = [name for name in _required(cls) if name not in given]
+        if missing:
+            raise ConfigError(
+                f"{cls.call_name()} needs {listing(missing)}.",
+                mend=f"write {cls.call_name(missing[0] + '=...')}",
+            )
+        return cls(id=id, stem=stem, **given)
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """The declared parameters, in order."""
+        return tuple(name for name, _, _ in _declared(cls))
+
+    @classmethod
+    def call_name(cls, arguments: str = "") -> str:
+        """How the node is asked for: ``po("scale")``, ``nn("linear")``."""
+        quoted = f'"{cls.key.removeprefix("nn_")}"'
+        inside = ", ".join(part for part in (quoted, arguments) if part)
+        return f"{'nn' if cls.key.startswith('nn_') else 'po'}({inside})"
+
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter and its value, open ones included."""
+        values = {name: getattr(self, name) for name in self.field_names()}
+        if self.open_field is not None:
+            values.update(values.pop(self.open_field))
+        return values
+
+    def with_parameters(self, changes: Mapping[str, Any]) -> Self:
+        """The same node with other parameters.
+
+        Raises:
+            UnknownParameterError: A name that is no parameter.
+        """
+        fields = self.field_names()
+        plain = {name: value for name, value in changes.items() if name in fields}
+        rest = {name: value for name, value in changes.items() if name not in fields}
+        if rest and self.open_field is None:
+            raise self._unknown(next(iter(rest)), fields)
+        if rest:
+            name = str(self.open_field)
+            plain[name] = {**plain.get(name, getattr(self, name)), **rest}
+        return attrs.evolve(self, **plain)  # type: ignore[misc]
+
+    def renamed(self, id: str | None) -> Self:
+        """The same node under an id the user chose, or under none."""
+        return attrs.evolve(self, id=id)  # type: ignore[misc]
+
+    def pinned(self, id: str) -> Self:
+        """The same node under an id given by its place in a graph, which may hold dots."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update({k: v for k, v in self.__dict__.items() if not k.startswith("_")})
+        copy.__dict__["id"] = id
+        return copy
+
+    @property
+    def default_id(self) -> str:
+        """The id the node gets in a graph where no other node wants it."""
+        return self.id or self.stem or self.key
+
+    def tokens(self) -> dict[str, Token]:
+        """The tuning tokens among the parameters, by parameter path."""
+        return dict(self._tokens())
+
+    def _tokens(self) -> Iterator[tuple[str, Token]]:
+        for name in self.field_names():
+            path = "" if name == self.open_field else name
+            yield from tokens_in(getattr(self, name), path)
+
+    def tags(self, name: str) -> frozenset[str]:
+        """The tags of a parameter."""
+        found = {field: details.tags for field, _, details in _declared(type(self))}
+        return found.get(name, frozenset())
+
+    def to_json(self) -> dict[str, Any]:
+        """Key, class, id and every parameter, as JSON values."""
+        chosen = {"id": self.id} if self.id is not None else {}
+        named = {"stem": self.stem} if self.stem is not None else {}
+        params = {name: encode(getattr(self, name)) for name in self.field_names()}
+        return {"key": self.key, "class": address(type(self)), **chosen, **named, "params": params}
+
+    def canonical(self) -> bytes:
+        """Canonical JSON of the node: equal bytes, equal node."""
+        return self._canonical
+
+    @functools.cached_property
+    def _canonical(self) -> bytes:
+        return canonical(self.to_json())
+
+    def memo_digest(self) -> str:
+        """Digest of what determines the node's outputs, given its inputs and seed."""
+        params = {n: getattr(self, n) for n in self.field_names() if "runtime" not in self.tags(n)}
+        return digest(f"{id(type(self)):x}", canonical(params))
+
+    def __mlgraph_json__(self) -> dict[str, Any]:
+        return self.to_json()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NodeBase):
+            return NotImplemented
+        return type(self) is type(other) and self.canonical() == other.canonical()
+
+    def __hash__(self) -> int:
+        return hash(self.canonical())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_canonical"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        shown_id = [f"id={self.id!r}"] if self.id is not None else []
+        changed = [f"{name}={shown(value)}" for name, value in self.changed().items()]
+        return self.call_name(", ".join([*changed, *shown_id]))
+
+    def changed(self) -> dict[str, Any]:
+        """The parameters that differ from their defaults."""
+        defaults = _defaults(type(self))
+        return {
+            name: value
+            for name, value in self.parameters().items()
+            if name not in defaults or encode(value) != encode(defaults[name])
+        }
+
+    @classmethod
+    def _by_position(cls, args: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
+        names = cls.field_names()
+        if len(args) > len(names):
+            raise ConfigError(
+                f"{cls.call_name()} takes {len(names)} parameters, and got {len(args)}.",
+                why=f"its parameters are {listing(names)}",
+            )
+        placed = dict(zip(names, args, strict=False))
+        twice = [name for name in placed if name in params]
+        if twice:
+            raise ConfigError(f"{cls.call_name()} got {twice[0]!r} twice.", mend="give it once")
+        return placed
+
+    @classmethod
+    def _unknown(cls, name: str, known: Sequence[str]) -> MLGraphError:
+        return UnknownParameterError(
+            f"{cls.call_name()} has no parameter {name!r}.",
+            why=f"its parameters are {listing(known, 30)}" if known else "it has none",
+            mend=did_you_mean(name, known),
+        )
+
+    def _refuse(self, name: str, value: Any, expected: str) -> ConfigError:
+        return ConfigError(
+            f"{self.call_name()} cannot take {name}={shown(value)}.",
+            where=f"parameter {name!r}" + (f" of node {self.id!r}" if self.id else ""),
+            why=f"expected {expected}",
+        )
+
+
+def snake(name: str) -> str:
+    """A class name as a key; torch's ``LU`` stays together.
+
+    >>> snake("LeakyReLU"), snake("BatchNorm1d"), snake("RMSNorm"), snake("PReLU")
+    ('leaky_relu', 'batch_norm1d', 'rms_norm', 'prelu')
+    """
+    name = re.sub(r"[A-Z]?(?:Re|Si)LU", lambda match: match[0].capitalize(), name)
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+
+
+def is_concrete(cls: type[NodeBase]) -> bool:
+    """Whether a class is a node of its own, not a base for nodes."""
+    return not inspect.isabstract(cls) and not cls.__name__.startswith("_")
+
+
+@functools.cache
+def _declared(cls: type[NodeBase]) -> tuple[tuple[str, Any, Param], ...]:
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError:  # annotations that name classes of an enclosing function
+        hints = {}
+    # Own parameters first: they are the ones that are given by position.
+    fields = sorted(attrs.fields(cls), key=lambda field: field.inherited)  # type: ignore[arg-type]
+    return tuple(
+        (field.name, hints.get(field.name, Any), field.metadata.get("param", Param()))
+        for field in fields
+        if field.name not in ("id", "stem")
+    )
+
+
+@functools.cache
+def _required(cls: type[NodeBase]) -> tuple[str, ...]:
+    fields = attrs.fields(cls)  # type: ignore[arg-type]
+    return tuple(field.name for field in fields if field.default is attrs.NOTHING)
+
+
+@functools.cache
+def _defaults(cls: type[NodeBase]) -> FrozenDict:
+    fields = attrs.fields(cls)  # type: ignore[arg-type]
+    return FrozenDict({f.name: f.default for f in fields if f.default is not attrs.NOTHING})
+
+
+def _id_problem(id: str) -> str:
+    if not isinstance(id, str) or not ID.fullmatch(id):
+        return "an id is letters, digits and _, and starts with a letter"
+    if "__" in id or id.endswith("_"):
+        return "__ separates an id from a parameter, so an id holds no __ and ends in no _"
+    if keyword.iskeyword(id):
+        return "it is a word of Python"
+    return ""

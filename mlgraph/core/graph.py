@@ -1,0 +1,319 @@
+"""Graph: what users build, run and draw; FittedGraph: the same graph with its memory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from mlgraph.core import wiring
+from mlgraph.core.algebra import GraphBase
+from mlgraph.core.base import NodeBase
+from mlgraph.core.checked import CheckedGraph
+from mlgraph.errors import ConfigError, GraphError, listing
+
+
+class Composable:
+    """What can stand on either side of ``>>`` and ``&``."""
+
+    def as_graph(self) -> Graph:
+        """This as a graph."""
+        raise NotImplementedError
+
+    def __rshift__(self, other: Any) -> Graph:
+        return self.as_graph().then(to_graph(other))
+
+    def __rrshift__(self, other: Any) -> Graph:
+        return to_graph(other).then(self.as_graph())
+
+    def __and__(self, other: Any) -> Graph:
+        return self.as_graph().beside(to_graph(other))
+
+    def __rand__(self, other: Any) -> Graph:
+        return to_graph(other).beside(self.as_graph())
+
+    def __or__(self, other: Any) -> Graph:
+        raise GraphError(
+            "| joins nothing.",
+            mend="use & for parallel paths, and branch({...}) for alternatives",
+        )
+
+
+class Graph(GraphBase, Composable):
+    """An immutable graph of nodes, wired port to port.
+
+    Graphs come from ``>>``, ``&``, ``union`` and ``branch``; every method returns a new one.
+
+    >>> Graph.empty()
+    Graph()
+    """
+
+    def as_graph(self) -> Graph:
+        """The graph itself."""
+        return self
+
+    def __sklearn_clone__(self) -> Graph:
+        return self
+
+    @functools.cached_property
+    def resolved(self) -> Graph:
+        """The plain graph that runs: macros unfolded, paths not taken cut, conversions added."""
+        from mlgraph.core.resolve import resolve
+
+        return resolve(self)
+
+    # Running ----------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        task: Any = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        valid: Any = None,
+        seed: int | None = None,
+        keep: Iterable[str] | str = (),
+        cache: Any = None,
+    ) -> FittedGraph:
+        """Run every node's ``fit`` in order and return the graph with what was learned.
+
+        Args:
+            task: The value for every free input.
+            inputs: Values by free input (``"id.port"``), in place of ``task``.
+            valid: Validation data: a fraction, row ids, or a Task. Split off before the first
+                node; each fitted node is applied to it.
+            seed: Fixes everything random; None draws one, recorded in ``fitted.seed``.
+            keep: Ids whose outputs are kept in ``fitted.kept``, or ``"all"``.
+            cache: An object with ``get`` and ``put`` that remembers the results of nodes.
+
+        Raises:
+            MLGraphError: Something does not fit; names node and port.
+        """
+        from mlgraph.core.run import fit
+
+        return fit(self, task, inputs=inputs, valid=valid, seed=seed, keep=keep, cache=cache)
+
+    def check(
+        self, task: Any = None, *, inputs: Mapping[str, Any] | None = None, valid: Any = None
+    ) -> CheckedGraph:
+        """Everything ``fit`` would find wrong, at once and without training.
+
+        Fits the nodes before the trainer, describes the network, and stops there. What comes
+        back prints and draws the graph with types and shapes.
+
+        Raises:
+            MLGraphError: One error; its ``errors`` are the findings when there are several.
+        """
+        from mlgraph.core.run import check
+
+        return check(self, task, inputs=inputs, valid=valid)
+
+    # Pictures and adapters: their work lives on higher floors ----------------------------------
+
+    def __repr__(self) -> str:
+        from mlgraph.draw.text import one_line
+
+        return one_line(self)
+
+    def __str__(self) -> str:
+        from mlgraph.draw.text import to_text
+
+        return to_text(self)
+
+    def _repr_html_(self) -> str:
+        from mlgraph.draw.svg import to_svg
+
+        return to_svg(self)
+
+    def to_dot(self) -> str:
+        """The graph in Graphviz' DOT language."""
+        from mlgraph.draw.dot import to_dot
+
+        return to_dot(self)
+
+    def to_mermaid(self) -> str:
+        """The graph as a Mermaid flowchart."""
+        from mlgraph.draw.mermaid import to_mermaid
+
+        return to_mermaid(self)
+
+    def to_networkx(self) -> Any:
+        """The graph as a ``networkx.MultiDiGraph``; edge keys are (output, input) ports."""
+        from mlgraph.draw.layout import to_networkx
+
+        return to_networkx(self)
+
+    def draw(self, path: str | None = None) -> Any:
+        """The graph as an SVG picture, which a notebook shows; saved to ``path`` if given."""
+        from mlgraph.draw.svg import draw
+
+        return draw(self, path)
+
+    def as_classifier(self, **options: Any) -> Any:
+        """The graph as a scikit-learn classifier."""
+        from mlgraph.learn.estimator import GraphClassifier
+
+        return GraphClassifier(self, **options)
+
+    def as_regressor(self, **options: Any) -> Any:
+        """The graph as a scikit-learn regressor."""
+        from mlgraph.learn.estimator import GraphRegressor
+
+        return GraphRegressor(self, **options)
+
+    def as_transformer(self, **options: Any) -> Any:
+        """The graph as a scikit-learn transformer."""
+        from mlgraph.learn.estimator import GraphTransformer
+
+        return GraphTransformer(self, **options)
+
+    def as_estimator(self, **options: Any) -> Any:
+        """The graph as the scikit-learn estimator it can only be.
+
+        Raises:
+            ConfigError: It could be a classifier as well as a regressor.
+        """
+        from mlgraph.learn.estimator import as_estimator
+
+        return as_estimator(self, **options)
+
+
+def to_graph(part: Any) -> Graph:
+    """Anything that may stand beside ``>>`` as a graph: lists and dicts are unions.
+
+    Raises:
+        GraphError: It is none of these.
+    """
+    if isinstance(part, Composable):
+        return part.as_graph()
+    if part is None:
+        return Graph.empty()
+    if isinstance(part, (list, tuple)):
+        return functools.reduce(Graph.beside, map(_or_nop, part), Graph.empty())
+    if isinstance(part, Mapping):
+        named = [_or_nop(item).prefix(f"{name}_") for name, item in part.items()]
+        return functools.reduce(Graph.beside, named, Graph.empty())
+    raise GraphError(
+        f"A {type(part).__name__} cannot be part of a graph.",
+        why="nodes, graphs, lists, dicts and None can",
+        mend='make a node of it: po("sklearn", estimator), nn("module", module), nn("fn", f)',
+    )
+
+
+@attrs.frozen(eq=False, repr=False)
+class FittedGraph:
+    """A graph with its memory: what every node learned.
+
+    Args:
+        graph: The graph that was fitted, unchanged.
+        resolved: The plain graph that ran.
+        states: What each node learned, by id.
+        seed: The seed of the run.
+        prototypes: Empty values that new data are modelled on, by free input.
+        outputs: What came out while fitting, by free output; not saved.
+        kept: Outputs of the nodes named in ``keep``; not saved.
+    """
+
+    graph: Graph
+    resolved: Graph
+    states: Mapping[str, Any]
+    seed: int
+    prototypes: Mapping[str, Any]
+    outputs: Mapping[str, Any] = attrs.field(factory=dict)
+    kept: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+
+    def predict(self, data: Any = None, *, inputs: Mapping[str, Any] | None = None) -> Any:
+        """Run every node's ``apply`` on new data.
+
+        Args:
+            data: The value for every free input: a Task, or anything a Task is made of.
+            inputs: Values by free input, in place of ``data``.
+
+        Returns:
+            The value of the one free output, or a dict by free output.
+
+        Raises:
+            DataError: The data do not fit what the graph was fitted on.
+        """
+        from mlgraph.core.run import predict
+
+        return predict(self, data, inputs=inputs)
+
+    def __getitem__(self, id: str) -> FittedNode:
+        wiring.by_id(self.resolved.ids, id)
+        return FittedNode(self.resolved[id], self.states.get(id))
+
+    def trainers(self) -> tuple[str, ...]:
+        """The ids of the trainers that ran."""
+        return tuple(id for id, node in self.resolved.nodes.items() if node.trains)
+
+    def trained(self) -> Any:
+        """The state of the only trainer.
+
+        Raises:
+            GraphError: There is none, or there are several.
+        """
+        ids = self.trainers()
+        if len(ids) != 1:
+            raise GraphError(
+                f"The graph has {len(ids)} trainers, not one.",
+                why=f"they are {listing(ids)}" if ids else "",
+                mend="ask for one by its id: fitted[id].state",
+            )
+        return self.states[ids[0]]
+
+    @property
+    def history(self) -> Any:
+        """The training history of the only trainer: an Arrow table, one row per epoch."""
+        return self.trained().history
+
+    def module(self) -> Any:
+        """The trained network of the only trainer, as a fresh ``torch.nn.Module``."""
+        return self.trained().module()
+
+    def with_params(self, **flat: Any) -> FittedGraph:
+        """The fitted graph with other values of parameters that only matter when predicting.
+
+        Raises:
+            ConfigError: The parameter matters while fitting.
+        """
+        for id, changes in wiring.group_params(self.resolved.ids, flat).items():
+            for name in changes:
+                tags = self.resolved[id].tags(name)
+                if not tags & {"predict", "runtime"} or "structure" in tags:
+                    raise ConfigError(
+                        f"{id}__{name} cannot change after fitting.",
+                        why="its value decided what was learned",
+                        mend=f"fit graph.with_params({id}__{name}=...)",
+                    )
+        known = {path: v for path, v in flat.items() if path.partition("__")[0] in self.graph}
+        resolved = self.resolved.with_params(flat)
+        return attrs.evolve(self, graph=self.graph.with_params(known), resolved=resolved)
+
+    def __repr__(self) -> str:
+        return f"FittedGraph({self.graph!r}, seed={self.seed})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        gone: dict[str, Any] = {"outputs": {}, "kept": {}}
+        return {a.name: gone.get(a.name, getattr(self, a.name)) for a in attrs.fields(FittedGraph)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
+@attrs.frozen
+class FittedNode:
+    """A node and what it learned."""
+
+    node: NodeBase
+    state: Any
+
+
+def _or_nop(part: Any) -> Graph:
+    if part is not None:
+        return to_graph(part)
+    from mlgraph.core.route import Nop
+
+    return Nop().as_graph()

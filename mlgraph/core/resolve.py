@@ -1,0 +1,232 @@
+"""From the graph a user wrote to the plain graph that runs.
+
+Three steps, each a pure function: macro nodes unfold into the graphs they stand for, paths that
+no branch selects are cut, and conversions between port types become nodes. What is left has no
+special cases: walk, memo, drawing and estimators see ordinary nodes and edges.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlgraph.core import wiring
+from mlgraph.core.base import NodeBase
+from mlgraph.core.graph import Graph
+from mlgraph.core.port import Port, conversion, conversion_between, fits
+from mlgraph.core.wiring import Socket, Wire
+from mlgraph.errors import GraphError, MLGraphError
+
+Types = dict[tuple[int, str], tuple[Any, Any]]
+
+
+def resolve(graph: Graph) -> Graph:
+    """The plain graph: macros unfolded, paths not taken cut, conversions inserted.
+
+    Raises:
+        GraphError: A node needs a path that is cut, or types turn out not to fit.
+
+    >>> resolve(Graph.empty())
+    Graph()
+    """
+    plain = _pin(graph)
+    while any(node.expand() is not None for node in plain._nodes):
+        plain = _unfold(plain)
+    return _convert(_cut(plain))
+
+
+def admit(graph: Graph, kinds: Mapping[str, type]) -> Graph:
+    """A resolved graph whose free inputs take values of these types, by conversion if need be.
+
+    Inputs that are given the same type share one conversion node.
+    """
+    made: dict[Any, str] = {}
+    for address, kind in kinds.items():
+        socket = graph._socket(address, 0)
+        wanted = wiring.input_port(graph._nodes[socket.node], socket.port).fit
+        factory = None if fits(kind, wanted) else conversion_between(kind, wanted)
+        if factory is None:
+            continue
+        if factory not in made:
+            node = _converter(factory, graph.ids)
+            graph = graph.add(node)
+            made[factory] = str(node.id)
+        graph = graph.connect(made[factory], address)
+    return graph
+
+
+def _pin(graph: Graph) -> Graph:
+    """Every id fixed, so that nodes added later cannot change it."""
+    nodes = tuple(node.pinned(id) for id, node in graph.nodes.items())
+    return Graph(nodes, graph._wires, graph._free)
+
+
+def _unfold(graph: Graph) -> Graph:
+    """The first macro node replaced by its graph, with ids ``<macro>.<inner>``."""
+    index, inner = next((i, g) for i, n in enumerate(graph._nodes) if (g := n.expand()) is not None)
+    macro = graph._nodes[index]
+    body = _pin(inner)
+    nodes = tuple(node.pinned(f"{macro.id}.{node.id}") for node in body._nodes)
+    ports = macro.ports()
+    if len(body.inputs) != len(ports[0]) or len(body.outputs) != len(ports[1]):
+        raise GraphError(
+            f"{macro.call_name()} unfolds into a graph with other ports than its own.",
+            where=f"node {macro.id!r}",
+        )
+    return _splice(graph, index, nodes, body)
+
+
+def _splice(graph: Graph, index: int, nodes: tuple[NodeBase, ...], body: Graph) -> Graph:
+    """``nodes`` in the place of one node; its ports become the free ports of the body."""
+    grown = len(nodes) - 1
+
+    def place(i: int) -> int:
+        return i if i < index else i + grown
+
+    inputs, outputs = graph._nodes[index].ports()
+    into = {port.name: socket for port, socket in zip(inputs, body._free[0], strict=True)}
+    out = {port.name: socket for port, socket in zip(outputs, body._free[1], strict=True)}
+
+    def outer(wire: Wire) -> Wire:
+        source, target = place(wire.source), place(wire.target)
+        output, input = wire.output, wire.input
+        if wire.source == index:
+            source, output = out[wire.output].node + index, out[wire.output].port
+        if wire.target == index:
+            target, input = into[wire.input].node + index, into[wire.input].port
+        return Wire(source, output, target, input)
+
+    inner = tuple(Wire(w.source + index, w.output, w.target + index, w.input) for w in body._wires)
+    every = graph._nodes[:index] + nodes + graph._nodes[index + 1 :]
+    return Graph(every, (*map(outer, graph._wires), *inner))
+
+
+def _cut(graph: Graph) -> Graph:
+    """Without the nodes that only paths not taken would feed."""
+    if all(node.active_outputs() is None for node in graph._nodes):
+        _check_wiring(graph)
+        return graph
+    dead: set[int] = set()
+    lost: set[Wire] = set()
+    entering, leaving = _by_end(graph, "target"), _by_end(graph, "source")
+    for index in wiring.order(len(graph._nodes), graph._wires):
+        fed = entering.get(index, [])
+        gone = [wire for wire in fed if wire in lost]
+        if gone and len(gone) == len(fed):
+            dead.add(index)
+        elif gone:
+            _refuse_half_cut(graph, index, gone)
+        active = frozenset() if index in dead else graph._nodes[index].active_outputs()
+        if active is not None:
+            lost |= {wire for wire in leaving.get(index, ()) if wire.output not in active}
+    return _without(graph, dead, lost)
+
+
+def _by_end(graph: Graph, end: str) -> dict[int, list[Wire]]:
+    grouped: dict[int, list[Wire]] = {}
+    for wire in graph._wires:
+        grouped.setdefault(getattr(wire, end), []).append(wire)
+    return grouped
+
+
+def _without(graph: Graph, dead: set[int], lost: set[Wire]) -> Graph:
+    kept = [i for i in range(len(graph._nodes)) if i not in dead]
+    place = {old: new for new, old in enumerate(kept)}
+    wires = tuple(
+        Wire(place[w.source], w.output, place[w.target], w.input)
+        for w in graph._wires
+        if w not in lost
+    )
+    nodes = tuple(graph._nodes[i] for i in kept)
+    outputs = tuple(
+        socket
+        for socket in wiring.free_outputs(nodes, wires)
+        if (active := nodes[socket.node].active_outputs()) is None or socket.port in active
+    )
+    cut = Graph(nodes, wires, (wiring.free_inputs(nodes, wires), outputs))
+    _check_wiring(cut)
+    return cut
+
+
+def _refuse_half_cut(graph: Graph, index: int, gone: Sequence[Wire]) -> None:
+    node = graph._nodes[index]
+    for wire in gone:
+        if not wiring.input_port(node, wire.input).optional:
+            raise GraphError(
+                f"Node {node.id!r} needs a path that its branch does not take.",
+                where=f"{graph.ids[wire.source]}.{wire.output} -> {node.id}.{wire.input}",
+                mend='close the branch with po("unbranch") before joining other paths',
+            )
+
+
+def _check_wiring(graph: Graph) -> None:
+    edges: dict[int, Counter[str]] = {}
+    for wire in graph._wires:
+        edges.setdefault(wire.target, Counter())[wire.input] += 1
+    for index, node in enumerate(graph._nodes):
+        try:
+            node.check_wiring(edges.get(index, {}))
+        except MLGraphError as error:
+            raise error.at(f"node {node.id!r}") from None
+
+
+def _convert(graph: Graph) -> Graph:
+    """With a conversion node for every output that feeds an input of a convertible type."""
+    types = _flowing(graph)
+    nodes, wires = list(graph._nodes), []
+    made: dict[tuple[Socket, Any], int] = {}
+    for wire in graph._wires:
+        source = _as_port(wire.output, types[wire.source, wire.output])
+        target = wiring.input_port(graph._nodes[wire.target], wire.input)
+        if fits(source.fit, target.fit) and fits(source.apply, target.apply):
+            wires.append(wire)
+            continue
+        factory = conversion(source, target)
+        if factory is None:
+            at = [
+                f"{graph.ids[wire.source]}.{wire.output}",
+                f"{graph.ids[wire.target]}.{wire.input}",
+            ]
+            wiring.refuse_types(source, at[0], target, at[1])
+        socket = Socket(wire.source, wire.output)
+        if (socket, factory) not in made:
+            nodes.append(_converter(factory, [str(node.id) for node in nodes]))
+            made[socket, factory] = len(nodes) - 1
+            wires.append(_plug(nodes, socket, len(nodes) - 1))
+        index = made[socket, factory]
+        wires.append(Wire(index, nodes[index].ports()[1][0].name, wire.target, wire.input))
+    if not made:
+        return graph
+    return Graph(tuple(nodes), tuple(wires), graph._free)
+
+
+def _converter(factory: Any, ids: Sequence[str]) -> NodeBase:
+    node: NodeBase = factory()
+    stem, number = node.default_id, 2
+    id = stem
+    while id in ids:
+        id, number = f"{stem}_{number}", number + 1
+    return node.pinned(id)
+
+
+def _plug(nodes: Sequence[NodeBase], socket: Socket, index: int) -> Wire:
+    return Wire(socket.node, socket.port, index, nodes[index].ports()[0][0].name)
+
+
+def _flowing(graph: Graph) -> Types:
+    """The types of every output, seen through nodes that pass on what they get."""
+    arriving: dict[int, dict[str, tuple[Any, Any]]] = {}
+    leaving = _by_end(graph, "source")
+    types: Types = {}
+    for index in wiring.order(len(graph._nodes), graph._wires):
+        found = graph._nodes[index].output_types(arriving.get(index, {}))
+        for name, kinds in found.items():
+            types[index, name] = kinds
+        for wire in leaving.get(index, ()):
+            arriving.setdefault(wire.target, {})[wire.input] = types[wire.source, wire.output]
+    return types
+
+
+def _as_port(name: str, kinds: tuple[Any, Any]) -> Port:
+    return Port(name, fit=kinds[0], apply=kinds[1])

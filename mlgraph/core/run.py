@@ -1,0 +1,550 @@
+"""One walk over a resolved graph: fit, check and predict.
+
+Nodes run in topological order. While fitting, each node is fitted on its inputs and then applied
+to the validation value that arrives beside them, so validation data travel exactly the way new
+data will. Without validation data an empty value makes the same journey. Trainers are where it
+ends: they find what arrived in ``ctx.valid``.
+
+Values are known only through an optional protocol: ``split(valid, seed)``, ``empty()``,
+``like(data)``, ``fingerprint`` and ``describe()``. This is also the only place where an error
+learns its address.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mlgraph.core import wiring
+from mlgraph.core.base import Context, NodeBase
+from mlgraph.core.checked import CheckedGraph
+from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.port import Port, accepts, type_name
+from mlgraph.core.resolve import admit
+from mlgraph.core.value import digest
+from mlgraph.errors import (
+    ConfigError,
+    DataError,
+    GraphError,
+    MLGraphError,
+    did_you_mean,
+    listing,
+    together,
+)
+
+Address = tuple[str, str]
+
+
+def fit(
+    graph: Graph,
+    task: Any,
+    *,
+    inputs: Mapping[str, Any] | None,
+    valid: Any,
+    seed: int | None,
+    keep: Iterable[str] | str,
+    cache: Any,
+) -> FittedGraph:
+    """See ``Graph.fit``."""
+    _refuse(_problems(graph))
+    seed = _seed(seed)
+    given = _given(graph, task, inputs)
+    resolved = admit(graph.resolved, {name: type(value) for name, value in given.items()})
+    kept = _kept_ids(resolved, keep)
+    walk = _Walk(resolved, seed, "fit", cache, kept)
+    walk.enter(*_split(_admitted(resolved, given), valid, seed))
+    walk.run()
+    return FittedGraph(
+        graph=graph,
+        resolved=resolved,
+        states=walk.states,
+        seed=seed,
+        prototypes=walk.prototypes(),
+        outputs=walk.outputs(),
+        kept=walk.kept,
+    )
+
+
+def check(graph: Graph, task: Any, *, inputs: Mapping[str, Any] | None, valid: Any) -> CheckedGraph:
+    """See ``Graph.check``."""
+    problems = _problems(graph)
+    if task is None and inputs is None:
+        _refuse(problems)
+        return CheckedGraph(graph.resolved, {})
+    try:
+        given = _given(graph, task, inputs)
+        resolved = admit(graph.resolved, {name: type(value) for name, value in given.items()})
+        values = _split(_admitted(resolved, given), valid, 0)
+    except MLGraphError as error:
+        raise together([*problems, error], "The graph cannot be fitted.") from None
+    walk = _Walk(resolved, 0, "check", None, frozenset())
+    walk.enter(*values)
+    walk.run()
+    _refuse([*problems, *walk.problems])
+    return CheckedGraph(resolved, walk.flows, _notes(graph, resolved, walk.states))
+
+
+def predict(fitted: FittedGraph, data: Any, *, inputs: Mapping[str, Any] | None) -> Any:
+    """See ``FittedGraph.predict``."""
+    given = _given(fitted.resolved, data, inputs)
+    walk = _Walk(fitted.resolved, fitted.seed, "apply", None, frozenset())
+    walk.states = dict(fitted.states)
+    values = {name: _modelled(fitted, name, value) for name, value in given.items()}
+    walk.enter(_admitted(fitted.resolved, values), {}, False)
+    walk.run()
+    outputs = walk.outputs()
+    return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+
+class _Walk:
+    """The values of one walk; made for one run and dropped after it."""
+
+    def __init__(
+        self, graph: Graph, seed: int, phase: str, cache: Any, keep: frozenset[str]
+    ) -> None:
+        self.graph, self.seed, self.phase, self.cache = graph, seed, phase, cache
+        self.keep = keep
+        self.values: dict[Address, Any] = {}
+        self.valid: dict[Address, Any] = {}
+        self.prints: dict[Address, str] = {}
+        self.entry: dict[str, Any] = {}
+        self.has_valid = False
+        self.states: dict[str, Any] = {}
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.flows: dict[str, str] = {}
+        self.problems: list[MLGraphError] = []
+        self.feeders: dict[str, dict[str, list[Address]]] = {}
+        for edge in graph.edges:
+            into = self.feeders.setdefault(edge.target, {}).setdefault(edge.input, [])
+            into.append((edge.source, edge.output))
+        self.waiting: dict[Address, int] = {}
+        for edge in graph.edges:
+            source = (edge.source, edge.output)
+            self.waiting[source] = self.waiting.get(source, 0) + 1
+
+    def enter(self, values: Mapping[str, Any], valid: Mapping[str, Any], has_valid: bool) -> None:
+        """Put values on the free inputs, under the address of the input itself."""
+        self.entry, self.has_valid = dict(values), has_valid
+        for name, value in values.items():
+            id, _, port = name.partition(".")
+            source = ("", name)
+            self.feeders.setdefault(id, {}).setdefault(port, []).append(source)
+            self.values[source] = value
+            self.waiting[source] = self.waiting.get(source, 0) + 1
+            if name in valid:
+                self.valid[source] = valid[name]
+            print_ = getattr(value, "fingerprint", None)
+            if isinstance(print_, str):
+                self.prints[source] = print_
+
+    def run(self) -> None:
+        for id in self.graph.order:
+            node = self.graph.nodes[id]
+            sources = self.feeders.get(id, {})
+            if self._reachable(node, sources):
+                self._step(id, node, sources)
+            self._release(sources)
+
+    def outputs(self) -> dict[str, Any]:
+        """The values at the free outputs."""
+        found = {name: self.values.get(_address(name)) for name in self.graph.outputs}
+        phase = "apply" if self.phase == "apply" else "fit"
+        return {
+            name: value
+            for name, value in found.items()
+            if _output(self.graph, name).type_in(phase) is not None or value is not None
+        }
+
+    def prototypes(self) -> dict[str, Any]:
+        """Empty values like those that entered, for modelling new data on."""
+        return {
+            name: value.empty() if hasattr(value, "empty") else None
+            for name, value in self.entry.items()
+        }
+
+    def _reachable(self, node: NodeBase, sources: Mapping[str, list[Address]]) -> bool:
+        """Whether everything the node needs was made; only in a check may something be missing."""
+        wanted = [address for addresses in sources.values() for address in addresses]
+        return all(address in self.values for address in wanted)
+
+    def _step(self, id: str, node: NodeBase, sources: Mapping[str, list[Address]]) -> None:
+        inputs = self._gather(node, sources, self.values)
+        if self.phase == "apply":
+            ctx = self._context(id, None, "apply")
+            outputs = call(node, "apply", id, inputs, ctx, self.states.get(id))
+            self._store(id, node, outputs, self.values, "apply")
+            return
+        try:
+            self._fit(id, node, inputs, sources)
+        except MLGraphError as error:
+            if self.phase != "check":
+                raise
+            self.problems.append(error)
+
+    def _fit(
+        self, id: str, node: NodeBase, inputs: Mapping[str, Any], sources: Mapping[str, Any]
+    ) -> None:
+        ready = all(a in self.valid for addresses in sources.values() for a in addresses)
+        held = self._gather(node, sources, self.valid) if ready and sources else None
+        ctx = self._context(id, held, self.phase)
+        outputs, state = self._remembered(id, node, inputs, sources, ctx)
+        self.states[id] = state
+        self._store(id, node, outputs, self.values, "fit")
+        if held is not None and not node.trains:
+            ctx = self._context(id, None, "apply")
+            applied = call(node, "apply", id, held, ctx, state)
+            self._store(id, node, applied, self.valid, "apply")
+
+    def _remembered(
+        self,
+        id: str,
+        node: NodeBase,
+        inputs: Mapping[str, Any],
+        sources: Mapping[str, list[Address]],
+        ctx: Context,
+    ) -> tuple[Any, Any]:
+        """``fit`` of a node, or what the cache remembers of it."""
+        method = "check" if self.phase == "check" else "fit"
+        key = self._memo_key(id, node, sources, ctx)
+        for port in node.ports()[1] if key else ():
+            self.prints[id, port.name] = digest(str(key), port.name)
+        if key is None or self.cache is None or node.trains:
+            outputs, state = call(node, method, id, inputs, ctx)
+            return outputs, state
+        found = self.cache.get(key)
+        if found is None:
+            found = call(node, method, id, inputs, ctx)
+            self.cache.put(key, found)
+        outputs, state = found
+        return outputs, state
+
+    def _memo_key(
+        self, id: str, node: NodeBase, sources: Mapping[str, list[Address]], ctx: Context
+    ) -> str | None:
+        if self.cache is None:
+            return None
+        every = [address for name in sorted(sources) for address in sources[name]]
+        if not all(address in self.prints for address in every):
+            return None
+        seed = str(ctx.seed) if node.random else ""
+        return digest(node.memo_digest(), id, seed, *(self.prints[a] for a in every))
+
+    def _gather(
+        self,
+        node: NodeBase,
+        sources: Mapping[str, list[Address]],
+        values: Mapping[Address, Any],
+    ) -> dict[str, Any]:
+        gathered: dict[str, Any] = {}
+        for port in node.ports()[0]:
+            found = [values[address] for address in sources.get(port.name, ())]
+            if port.variadic:
+                gathered[port.name] = tuple(found)
+            elif found:
+                gathered[port.name] = found[0]
+        phase = "apply" if values is self.valid or self.phase == "apply" else "fit"
+        _check_inputs(node, gathered, phase)
+        return gathered
+
+    def _store(
+        self, id: str, node: NodeBase, outputs: Any, values: dict[Address, Any], phase: str
+    ) -> None:
+        named = _named_outputs(id, node, outputs, phase)
+        for name, value in named.items():
+            values[id, name] = value
+            if values is self.values:
+                self.flows[f"{id}.{name}"] = describe(value)
+        if id in self.keep and values is self.values:
+            self.kept[id] = named
+
+    def _release(self, sources: Mapping[str, list[Address]]) -> None:
+        """Forget values whose last consumer has run."""
+        for addresses in sources.values():
+            for address in addresses:
+                self.waiting[address] -= 1
+                if self.waiting[address] == 0:
+                    self.values.pop(address, None)
+                    self.valid.pop(address, None)
+
+    def _context(self, id: str, valid: Mapping[str, Any] | None, phase: str) -> Context:
+        seed = node_seed(self.seed, id, "fit" if phase == "check" else phase)
+        has = self.has_valid and valid is not None
+        return Context(id=id, phase=phase, seed=seed, valid=valid, has_valid=has)
+
+
+def call(
+    node: NodeBase,
+    method: str,
+    id: str,
+    inputs: Mapping[str, Any],
+    ctx: Context,
+    state: Any = None,
+) -> Any:
+    """Call a node; every call of a node's ``fit``, ``check`` or ``apply`` goes through here.
+
+    Our own errors get the node's address; foreign ones keep their type and gain a note.
+    """
+    try:
+        if method == "apply":
+            return node.apply(state, inputs, ctx)
+        return getattr(node, method)(inputs, ctx)
+    except MLGraphError as error:
+        if f"node {id!r}" not in error.where:
+            error.at(f"node {id!r}")
+        raise
+    except Exception as error:
+        shown = ", ".join(f"{name}: {describe(value)}" for name, value in inputs.items())
+        error.add_note(f"in node {id!r} ({node.call_name()}), {ctx.phase}; input was {shown}")
+        raise
+
+
+def node_seed(seed: int, id: str, phase: str) -> int:
+    """The seed of a node: a function of the run's seed, the node's id and the phase only.
+
+    >>> node_seed(1, "scale", "fit") == node_seed(1, "scale", "fit")
+    True
+    """
+    return int(digest(str(seed), id, phase)[:15], 16)
+
+
+def describe(value: Any) -> str:
+    """A value in a few words, for messages and drawings.
+
+    >>> describe(3), describe((1, 2))
+    ('int 3', '(int 1, int 2)')
+    """
+    if value is None:
+        return "nothing"
+    if hasattr(value, "describe"):
+        return str(value.describe())
+    if isinstance(value, tuple):
+        return f"({', '.join(describe(item) for item in value)})"
+    text = repr(value)
+    kind = type(value).__name__
+    return f"{kind} {text}" if len(text) <= 30 and "\n" not in text else kind
+
+
+def _problems(graph: Graph) -> list[MLGraphError]:
+    """What can be found wrong without any data."""
+    problems: list[MLGraphError] = []
+    tokens = graph.search_space()
+    if tokens:
+        shown = ", ".join(f"{path}={token!r}" for path, token in tokens.items())
+        problems.append(
+            ConfigError(
+                f"{len(tokens)} parameter{'s are' * (len(tokens) > 1) or ' is'} left to tuning.",
+                where=shown,
+                mend=f"give values: graph.with_params({next(iter(tokens))}=...), or search them",
+            )
+        )
+    absent = [name for name in sorted(graph.requires) if importlib.util.find_spec(name) is None]
+    for name in absent:
+        users = [id for id, node in graph.nodes.items() if name in node.requires]
+        problems.append(
+            ConfigError(
+                f"The package {name!r} is not installed.",
+                why=f"needed by {listing(users)}",
+                mend=f"pip install {name}",
+            )
+        )
+    if len(graph) == 0:
+        problems.append(GraphError("The graph is empty.", mend="start with po(...)"))
+    return problems
+
+
+def _refuse(problems: list[MLGraphError]) -> None:
+    if problems:
+        raise together(problems, f"{len(problems)} things are wrong with the graph.")
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        return secrets.randbits(48)
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise ConfigError(f"seed={seed!r} is no seed.", why="expected an integer or None")
+    return int(seed)
+
+
+def _given(graph: Graph, value: Any, inputs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The value of every free input.
+
+    Raises:
+        GraphError: Both or neither way of giving values, unknown or missing names.
+    """
+    if (value is None) == (inputs is None):
+        raise GraphError(
+            "Give the graph one value for all its inputs, or inputs={...}.",
+            why=f"its inputs are {listing(graph.inputs)}",
+        )
+    if inputs is None:
+        return {name: value for name in graph.inputs}
+    return _named_inputs(graph, inputs)
+
+
+def _named_inputs(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, value in inputs.items():
+        full = [known for known in graph.inputs if name in (known, known.partition(".")[0])]
+        if len(full) != 1:
+            raise GraphError(
+                f"No input of the graph is called {name!r}."
+                if not full
+                else f"{name!r} names {len(full)} inputs.",
+                why=f"its inputs are {listing(graph.inputs)}",
+                mend=did_you_mean(name, graph.inputs),
+            )
+        if full[0] in given:
+            raise GraphError(f"The input {full[0]!r} is given twice.", mend="give it once")
+        given[full[0]] = value
+    missing = [
+        name for name in graph.inputs if name not in given and not _input(graph, name).optional
+    ]
+    if missing:
+        raise GraphError(
+            f"No value is given for {listing(missing)}.",
+            why=f"the graph's inputs are {listing(graph.inputs)}",
+        )
+    return given
+
+
+def _admitted(graph: Graph, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by the free inputs of a graph that conversions may have been added to."""
+    admitted: dict[str, Any] = {}
+    for name in graph.inputs:
+        value = given[name] if name in given else next(iter(given.values()))
+        port = _input(graph, name)
+        if not accepts(port.fit if port.fit is not None else port.apply, value):
+            raise _wrong_value(name, port, value)
+        admitted[name] = value
+    return admitted
+
+
+def _wrong_value(name: str, port: Port, value: Any) -> DataError:
+    wanted = port.fit if port.fit is not None else port.apply
+    return DataError(
+        f"{name} takes a {type_name(wanted)}, and got a {type(value).__name__}.",
+        where=f"input {name!r} of the graph",
+        mend=str(getattr(wanted, "how_to_make", "")),
+    )
+
+
+def _split(
+    given: Mapping[str, Any], valid: Any, seed: int
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Training values, validation values, and whether the latter are real.
+
+    A value that stands at several inputs is split once.
+    """
+    pairs: dict[int, tuple[Any, Any]] = {}
+    for name, value in given.items():
+        if id(value) not in pairs:
+            wanted = valid.get(name) if isinstance(valid, Mapping) else valid
+            pairs[id(value)] = _halves(name, value, wanted, node_seed(seed, "", "split"))
+    train = {name: pairs[id(value)][0] for name, value in given.items()}
+    held = {name: pairs[id(value)][1] for name, value in given.items()}
+    return train, {n: v for n, v in held.items() if v is not None}, valid is not None
+
+
+def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
+    if valid is None:
+        return value, value.empty() if hasattr(value, "empty") else None
+    if not hasattr(value, "split"):
+        raise ConfigError(
+            f"Validation data cannot be split off a {type(value).__name__}.",
+            where=f"input {name!r} of the graph",
+        )
+    train, held = value.split(valid, seed)
+    return train, held
+
+
+def _modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
+    """New data in the form of what the graph was fitted on."""
+    prototype = fitted.prototypes.get(name)
+    if prototype is None or not hasattr(prototype, "like"):
+        return value
+    try:
+        return prototype.like(value)
+    except MLGraphError as error:
+        raise error.at(f"input {name!r} of the graph") from error.__cause__
+
+
+def _kept_ids(graph: Graph, keep: Iterable[str] | str) -> frozenset[str]:
+    if keep == "all":
+        return frozenset(graph.ids)
+    ids = frozenset([keep] if isinstance(keep, str) else keep)
+    for id in ids:
+        wiring.by_id(graph.ids, id)
+    return ids
+
+
+def _check_inputs(node: NodeBase, values: Mapping[str, Any], phase: str) -> None:
+    for port in node.ports()[0]:
+        found = values.get(port.name)
+        for value in found if port.variadic and found is not None else (found,):
+            if port.name in values and not accepts(port.type_in(phase), value):
+                raise GraphError(
+                    f"{node.id}.{port.name} takes a {type_name(port.type_in(phase))}, "
+                    f"and got {describe(value)}.",
+                    where=f"node {node.id!r}, input {port.name!r}",
+                )
+
+
+def _named_outputs(id: str, node: NodeBase, outputs: Any, phase: str) -> dict[str, Any]:
+    ports = node.ports()[1]
+    names = [port.name for port in ports]
+    if isinstance(outputs, Mapping) and not isinstance(outputs, tuple):
+        if set(outputs) != set(names):
+            raise _bad_outputs(id, node, f"outputs called {listing(outputs)}", names)
+        outputs = tuple(outputs[name] for name in names)
+    if not isinstance(outputs, tuple) or len(outputs) != len(names):
+        count = len(outputs) if isinstance(outputs, tuple) else f"no tuple but {describe(outputs)}"
+        raise _bad_outputs(id, node, f"{count} for its outputs", names)
+    for port, value in zip(ports, outputs, strict=True):
+        if not accepts(port.type_in(phase), value):
+            wanted = f"a {type_name(port.type_in(phase))} at {port.name!r}"
+            raise _bad_outputs(id, node, describe(value), [wanted])
+    return dict(zip(names, outputs, strict=True))
+
+
+def _bad_outputs(id: str, node: NodeBase, got: str, names: list[str]) -> GraphError:
+    return GraphError(
+        f"{node.call_name()} returned {got}.",
+        where=f"node {id!r}",
+        why=f"expected {listing(names)}, in this order or by name",
+        mend="this is a mistake in the node's fit or apply",
+    )
+
+
+def _notes(graph: Graph, resolved: Graph, states: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the graph does not say and the check filled in."""
+    known = set(graph.ids)
+    added = [
+        f"{id} was put between {' and '.join(_around(resolved, id))}"
+        for id in resolved.ids
+        if id not in known and "." not in id
+    ]
+    told = [f"{id}: {note}" for id, s in states.items() for note in getattr(s, "notes", ())]
+    return (*added, *told)
+
+
+def _around(graph: Graph, id: str) -> list[str]:
+    before = [edge.source for edge in graph.edges if edge.target == id] or ["the input"]
+    after = [edge.target for edge in graph.edges if edge.source == id]
+    return [before[0], after[0]]
+
+
+def _address(name: str) -> Address:
+    id, _, port = name.rpartition(".")
+    return id, port
+
+
+def _input(graph: Graph, name: str) -> Port:
+    id, port = _address(name)
+    return wiring.input_port(graph.nodes[id], port)
+
+
+def _output(graph: Graph, name: str) -> Port:
+    id, port = _address(name)
+    return wiring.output_port(graph.nodes[id], port)

@@ -1,0 +1,204 @@
+"""Parameter values: frozen, comparable by content, and written as canonical JSON.
+
+Two values are equal when their canonical JSON is equal. Python's own equality is no help here:
+``True``, ``1`` and ``1.0`` are equal there, and give different networks.
+
+A function or class that can be imported is written by its name. Any other (a lambda, a class of
+a notebook cell) is written with a digest of its code, so that editing it changes the hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import pickle
+import sys
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+import attrs
+
+from mlgraph.errors import ConfigError
+
+
+class FrozenDict(Mapping[str, Any]):
+    """A dict that cannot be changed and can be hashed.
+
+    >>> FrozenDict({"a": 1})["a"]
+    1
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self._items = {key: freeze(value) for key, value in (items or {}).items()}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(canonical(self))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def freeze(value: Any) -> Any:
+    """The same value with lists as tuples, dicts frozen, and NumPy scalars as Python's.
+
+    >>> freeze([1, [2]])
+    (1, (2,))
+    """
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return tuple(freeze(item) for item in value)
+    if isinstance(value, dict):
+        return FrozenDict(value)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return freeze(value.tolist())
+    return value
+
+
+def canonical(value: Any) -> bytes:
+    """The canonical JSON of a value, as bytes: the same in every process.
+
+    >>> canonical({"b": 1.0, "a": True})
+    b'{"a":true,"b":1.0}'
+    """
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":")).encode()
+
+
+def digest(*parts: bytes | str) -> str:
+    """A short hexadecimal digest (blake2b, 128 bits) of the parts, in order.
+
+    >>> len(digest("a", b"b"))
+    32
+    """
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        hasher.update(len(data).to_bytes(8, "little") + data)
+    return hasher.hexdigest()
+
+
+def encode(value: Any) -> Any:
+    """A JSON value that says everything about ``value``.
+
+    Raises:
+        ConfigError: Nothing can be said about an object of this type.
+
+    >>> encode((1, float("inf"), len))
+    [1, {'$float': 'inf'}, {'$name': 'builtins:len'}]
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if isinstance(value, (tuple, list)):
+        return [encode(item) for item in value]
+    if isinstance(value, Mapping):
+        return _encode_mapping(value)
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return _encode_name(value)
+    return _encode_object(value)
+
+
+def _encode_mapping(value: Mapping[Any, Any]) -> Any:
+    if all(isinstance(key, str) and not key.startswith("$") for key in value):
+        return {key: encode(item) for key, item in value.items()}
+    pairs = [[encode(key), encode(item)] for key, item in value.items()]
+    return {"$dict": sorted(pairs, key=lambda pair: json.dumps(pair[0], sort_keys=True))}
+
+
+def _encode_object(value: Any) -> Any:
+    if hasattr(value, "__mlgraph_json__"):
+        return {"$value": address(type(value)), "is": encode(value.__mlgraph_json__())}
+    if isinstance(value, functools.partial):
+        return {"$partial": [encode(value.func), encode(value.args), encode(value.keywords)]}
+    if attrs.has(type(value)):
+        fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+        return {"$value": address(type(value)), "is": encode(fields)}
+    if isinstance(value, (set, frozenset)):
+        return {"$set": sorted((encode(item) for item in value), key=json.dumps)}
+    if isinstance(value, bytes):
+        return {"$bytes": value.hex()}
+    return {"$object": address(type(value)), "pickle": digest(_pickled(value))}
+
+
+def _pickled(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, protocol=5)
+    except Exception as error:
+        raise ConfigError(
+            f"A {type(value).__name__} cannot be a parameter.",
+            why=f"it can be neither described nor pickled ({error})",
+            mend="pass a number, string, list, dict, function or class",
+        ) from error
+
+
+def address(named: Any) -> str:
+    """Where a class or function is defined, as ``module:qualname``.
+
+    >>> address(FrozenDict)
+    'mlgraph.core.value:FrozenDict'
+    """
+    return f"{getattr(named, '__module__', None) or 'builtins'}:{named.__qualname__}"
+
+
+def importable(named: Any) -> bool:
+    """Whether another process finds this very class or function under its address.
+
+    >>> importable(len), importable(lambda: 0)
+    (True, False)
+    """
+    module, _, path = address(named).partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is named and module != "__main__"
+
+
+def nameless(value: Any) -> bool:
+    """Whether a function or class without an importable name is part of this value.
+
+    >>> nameless((1, len)), nameless((1, lambda: 0))
+    (False, True)
+    """
+    return b'"$code"' in canonical(value)
+
+
+def _encode_name(named: Any) -> dict[str, Any]:
+    if importable(named):
+        return {"$name": address(named)}
+    if isinstance(named, FunctionType):
+        return {"$name": address(named), "$code": _function_digest(named)}
+    return {"$name": address(named), "$code": f"{id(named):x}"}
+
+
+def _function_digest(function: FunctionType) -> str:
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    inside = [_content(item) for item in (*cells, *(function.__defaults__ or ()))]
+    return digest(_code_bytes(function.__code__), *inside)
+
+
+def _content(value: Any) -> bytes:
+    try:
+        return canonical(value)
+    except (ConfigError, RecursionError):
+        return f"{id(value):x}".encode()
+
+
+def _code_bytes(code: CodeType) -> bytes:
+    constants = [
+        _code_bytes(item) if isinstance(item, CodeType) else repr(item).encode()
+        for item in code.co_consts
+    ]
+    return digest(code.co_code, *code.co_names, *constants).encode()
