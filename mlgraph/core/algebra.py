@@ -242,6 +242,9 @@ class GraphBase:
         chosen = [node.id is not None for node in self._nodes]
         return {"nodes": nodes, "chosen": chosen, "edges": [list(edge) for edge in self.edges]}
 
+    def __mlgraph_json__(self) -> dict[str, Any]:
+        return self._content(structure_only=False)
+
     def __getitem__(self, id: str) -> NodeBase:
         return self._nodes[wiring.by_id(self.ids, id)]
 

@@ -19,7 +19,7 @@ import attrs
 
 from mlgraph.core.param import Mismatch, Param, Token, coerce, param, shown, tokens_in
 from mlgraph.core.port import Port
-from mlgraph.core.value import FrozenDict, address, canonical, digest, encode
+from mlgraph.core.value import FrozenDict, address, canonical, digest, encode, snake
 from mlgraph.errors import (
     ConfigError,
     GraphError,
@@ -332,17 +332,6 @@ class NodeBase(_Declarative):
         )
 
 
-def snake(name: str) -> str:
-    """A class name as a key; torch's ``LU`` stays together.
-
-    >>> snake("LeakyReLU"), snake("BatchNorm1d"), snake("RMSNorm"), snake("PReLU")
-    ('leaky_relu', 'batch_norm1d', 'rms_norm', 'prelu')
-    """
-    name = re.sub(r"[A-Z]?(?:Re|Si)LU", lambda match: match[0].capitalize(), name)
-    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
-
-
 def is_concrete(cls: type[NodeBase]) -> bool:
     """Whether a class is a node of its own, not a base for nodes."""
     return not inspect.isabstract(cls) and not cls.__name__.startswith("_")
@@ -371,8 +360,14 @@ def _required(cls: type[NodeBase]) -> tuple[str, ...]:
 
 @functools.cache
 def _defaults(cls: type[NodeBase]) -> FrozenDict:
-    fields = attrs.fields(cls)  # type: ignore[arg-type]
-    return FrozenDict({f.name: f.default for f in fields if f.default is not attrs.NOTHING})
+    values = {field.name: field.default for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    return FrozenDict(
+        {
+            name: coerce(values[name], hint, details)
+            for name, hint, details in _declared(cls)
+            if values[name] is not attrs.NOTHING
+        }
+    )
 
 
 def _id_problem(id: str) -> str:

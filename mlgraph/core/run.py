@@ -12,29 +12,30 @@ learns its address.
 
 from __future__ import annotations
 
-import importlib.util
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlgraph.core import wiring
 from mlgraph.core.base import Context, NodeBase
 from mlgraph.core.checked import CheckedGraph
+from mlgraph.core.entry import (
+    Address,
+    admitted,
+    given_values,
+    kept_ids,
+    modelled,
+    node_seed,
+    output_at,
+    problems,
+    refuse,
+    run_seed,
+    split,
+    split_address,
+)
 from mlgraph.core.graph import FittedGraph, Graph
-from mlgraph.core.port import Port, accepts, type_name
+from mlgraph.core.port import accepts, type_name
 from mlgraph.core.resolve import admit
 from mlgraph.core.value import digest
-from mlgraph.errors import (
-    ConfigError,
-    DataError,
-    GraphError,
-    MLGraphError,
-    did_you_mean,
-    listing,
-    together,
-)
-
-Address = tuple[str, str]
+from mlgraph.errors import GraphError, MLGraphError, listing, together
 
 
 def fit(
@@ -48,13 +49,13 @@ def fit(
     cache: Any,
 ) -> FittedGraph:
     """See ``Graph.fit``."""
-    _refuse(_problems(graph))
-    seed = _seed(seed)
-    given = _given(graph, task, inputs)
+    refuse(problems(graph))
+    seed = run_seed(seed)
+    given = given_values(graph, task, inputs)
     resolved = admit(graph.resolved, {name: type(value) for name, value in given.items()})
-    kept = _kept_ids(resolved, keep)
+    kept = kept_ids(resolved, keep)
     walk = _Walk(resolved, seed, "fit", cache, kept)
-    walk.enter(*_split(_admitted(resolved, given), valid, seed))
+    walk.enter(*split(admitted(resolved, given), valid, seed))
     walk.run()
     return FittedGraph(
         graph=graph,
@@ -69,30 +70,30 @@ def fit(
 
 def check(graph: Graph, task: Any, *, inputs: Mapping[str, Any] | None, valid: Any) -> CheckedGraph:
     """See ``Graph.check``."""
-    problems = _problems(graph)
+    found = problems(graph)
     if task is None and inputs is None:
-        _refuse(problems)
+        refuse(found)
         return CheckedGraph(graph.resolved, {})
     try:
-        given = _given(graph, task, inputs)
+        given = given_values(graph, task, inputs)
         resolved = admit(graph.resolved, {name: type(value) for name, value in given.items()})
-        values = _split(_admitted(resolved, given), valid, 0)
+        values = split(admitted(resolved, given), valid, 0)
     except MLGraphError as error:
-        raise together([*problems, error], "The graph cannot be fitted.") from None
+        raise together([*found, error], "The graph cannot be fitted.") from None
     walk = _Walk(resolved, 0, "check", None, frozenset())
     walk.enter(*values)
     walk.run()
-    _refuse([*problems, *walk.problems])
+    refuse([*found, *walk.problems])
     return CheckedGraph(resolved, walk.flows, _notes(graph, resolved, walk.states))
 
 
 def predict(fitted: FittedGraph, data: Any, *, inputs: Mapping[str, Any] | None) -> Any:
     """See ``FittedGraph.predict``."""
-    given = _given(fitted.resolved, data, inputs)
+    given = given_values(fitted.resolved, data, inputs)
     walk = _Walk(fitted.resolved, fitted.seed, "apply", None, frozenset())
     walk.states = dict(fitted.states)
-    values = {name: _modelled(fitted, name, value) for name, value in given.items()}
-    walk.enter(_admitted(fitted.resolved, values), {}, False)
+    values = {name: modelled(fitted, name, value) for name, value in given.items()}
+    walk.enter(admitted(fitted.resolved, values), {}, False)
     walk.run()
     outputs = walk.outputs()
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
@@ -149,12 +150,12 @@ class _Walk:
 
     def outputs(self) -> dict[str, Any]:
         """The values at the free outputs."""
-        found = {name: self.values.get(_address(name)) for name in self.graph.outputs}
+        found = {name: self.values.get(split_address(name)) for name in self.graph.outputs}
         phase = "apply" if self.phase == "apply" else "fit"
         return {
             name: value
             for name, value in found.items()
-            if _output(self.graph, name).type_in(phase) is not None or value is not None
+            if output_at(self.graph, name).type_in(phase) is not None or value is not None
         }
 
     def prototypes(self) -> dict[str, Any]:
@@ -252,10 +253,13 @@ class _Walk:
         self, id: str, node: NodeBase, outputs: Any, values: dict[Address, Any], phase: str
     ) -> None:
         named = _named_outputs(id, node, outputs, phase)
-        for name, value in named.items():
-            values[id, name] = value
+        for port in node.ports()[1]:
+            value = named[port.name]
+            values[id, port.name] = value
             if values is self.values:
-                self.flows[f"{id}.{name}"] = describe(value)
+                # What a trainer puts out exists only when it is applied.
+                shown = type_name(port.apply) if value is None else describe(value)
+                self.flows[f"{id}.{port.name}"] = shown
         if id in self.keep and values is self.values:
             self.kept[id] = named
 
@@ -300,15 +304,6 @@ def call(
         raise
 
 
-def node_seed(seed: int, id: str, phase: str) -> int:
-    """The seed of a node: a function of the run's seed, the node's id and the phase only.
-
-    >>> node_seed(1, "scale", "fit") == node_seed(1, "scale", "fit")
-    True
-    """
-    return int(digest(str(seed), id, phase)[:15], 16)
-
-
 def describe(value: Any) -> str:
     """A value in a few words, for messages and drawings.
 
@@ -324,159 +319,6 @@ def describe(value: Any) -> str:
     text = repr(value)
     kind = type(value).__name__
     return f"{kind} {text}" if len(text) <= 30 and "\n" not in text else kind
-
-
-def _problems(graph: Graph) -> list[MLGraphError]:
-    """What can be found wrong without any data."""
-    problems: list[MLGraphError] = []
-    tokens = graph.search_space()
-    if tokens:
-        shown = ", ".join(f"{path}={token!r}" for path, token in tokens.items())
-        problems.append(
-            ConfigError(
-                f"{len(tokens)} parameter{'s are' * (len(tokens) > 1) or ' is'} left to tuning.",
-                where=shown,
-                mend=f"give values: graph.with_params({next(iter(tokens))}=...), or search them",
-            )
-        )
-    absent = [name for name in sorted(graph.requires) if importlib.util.find_spec(name) is None]
-    for name in absent:
-        users = [id for id, node in graph.nodes.items() if name in node.requires]
-        problems.append(
-            ConfigError(
-                f"The package {name!r} is not installed.",
-                why=f"needed by {listing(users)}",
-                mend=f"pip install {name}",
-            )
-        )
-    if len(graph) == 0:
-        problems.append(GraphError("The graph is empty.", mend="start with po(...)"))
-    return problems
-
-
-def _refuse(problems: list[MLGraphError]) -> None:
-    if problems:
-        raise together(problems, f"{len(problems)} things are wrong with the graph.")
-
-
-def _seed(seed: int | None) -> int:
-    if seed is None:
-        return secrets.randbits(48)
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise ConfigError(f"seed={seed!r} is no seed.", why="expected an integer or None")
-    return int(seed)
-
-
-def _given(graph: Graph, value: Any, inputs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The value of every free input.
-
-    Raises:
-        GraphError: Both or neither way of giving values, unknown or missing names.
-    """
-    if (value is None) == (inputs is None):
-        raise GraphError(
-            "Give the graph one value for all its inputs, or inputs={...}.",
-            why=f"its inputs are {listing(graph.inputs)}",
-        )
-    if inputs is None:
-        return {name: value for name in graph.inputs}
-    return _named_inputs(graph, inputs)
-
-
-def _named_inputs(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for name, value in inputs.items():
-        full = [known for known in graph.inputs if name in (known, known.partition(".")[0])]
-        if len(full) != 1:
-            raise GraphError(
-                f"No input of the graph is called {name!r}."
-                if not full
-                else f"{name!r} names {len(full)} inputs.",
-                why=f"its inputs are {listing(graph.inputs)}",
-                mend=did_you_mean(name, graph.inputs),
-            )
-        if full[0] in given:
-            raise GraphError(f"The input {full[0]!r} is given twice.", mend="give it once")
-        given[full[0]] = value
-    missing = [
-        name for name in graph.inputs if name not in given and not _input(graph, name).optional
-    ]
-    if missing:
-        raise GraphError(
-            f"No value is given for {listing(missing)}.",
-            why=f"the graph's inputs are {listing(graph.inputs)}",
-        )
-    return given
-
-
-def _admitted(graph: Graph, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values by the free inputs of a graph that conversions may have been added to."""
-    admitted: dict[str, Any] = {}
-    for name in graph.inputs:
-        value = given[name] if name in given else next(iter(given.values()))
-        port = _input(graph, name)
-        if not accepts(port.fit if port.fit is not None else port.apply, value):
-            raise _wrong_value(name, port, value)
-        admitted[name] = value
-    return admitted
-
-
-def _wrong_value(name: str, port: Port, value: Any) -> DataError:
-    wanted = port.fit if port.fit is not None else port.apply
-    return DataError(
-        f"{name} takes a {type_name(wanted)}, and got a {type(value).__name__}.",
-        where=f"input {name!r} of the graph",
-        mend=str(getattr(wanted, "how_to_make", "")),
-    )
-
-
-def _split(
-    given: Mapping[str, Any], valid: Any, seed: int
-) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Training values, validation values, and whether the latter are real.
-
-    A value that stands at several inputs is split once.
-    """
-    pairs: dict[int, tuple[Any, Any]] = {}
-    for name, value in given.items():
-        if id(value) not in pairs:
-            wanted = valid.get(name) if isinstance(valid, Mapping) else valid
-            pairs[id(value)] = _halves(name, value, wanted, node_seed(seed, "", "split"))
-    train = {name: pairs[id(value)][0] for name, value in given.items()}
-    held = {name: pairs[id(value)][1] for name, value in given.items()}
-    return train, {n: v for n, v in held.items() if v is not None}, valid is not None
-
-
-def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
-    if valid is None:
-        return value, value.empty() if hasattr(value, "empty") else None
-    if not hasattr(value, "split"):
-        raise ConfigError(
-            f"Validation data cannot be split off a {type(value).__name__}.",
-            where=f"input {name!r} of the graph",
-        )
-    train, held = value.split(valid, seed)
-    return train, held
-
-
-def _modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
-    """New data in the form of what the graph was fitted on."""
-    prototype = fitted.prototypes.get(name)
-    if prototype is None or not hasattr(prototype, "like"):
-        return value
-    try:
-        return prototype.like(value)
-    except MLGraphError as error:
-        raise error.at(f"input {name!r} of the graph") from error.__cause__
-
-
-def _kept_ids(graph: Graph, keep: Iterable[str] | str) -> frozenset[str]:
-    if keep == "all":
-        return frozenset(graph.ids)
-    ids = frozenset([keep] if isinstance(keep, str) else keep)
-    for id in ids:
-        wiring.by_id(graph.ids, id)
-    return ids
 
 
 def _check_inputs(node: NodeBase, values: Mapping[str, Any], phase: str) -> None:
@@ -533,18 +375,3 @@ def _around(graph: Graph, id: str) -> list[str]:
     before = [edge.source for edge in graph.edges if edge.target == id] or ["the input"]
     after = [edge.target for edge in graph.edges if edge.source == id]
     return [before[0], after[0]]
-
-
-def _address(name: str) -> Address:
-    id, _, port = name.rpartition(".")
-    return id, port
-
-
-def _input(graph: Graph, name: str) -> Port:
-    id, port = _address(name)
-    return wiring.input_port(graph.nodes[id], port)
-
-
-def _output(graph: Graph, name: str) -> Port:
-    id, port = _address(name)
-    return wiring.output_port(graph.nodes[id], port)

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import pickle
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
@@ -173,6 +174,17 @@ def nameless(value: Any) -> bool:
     (False, True)
     """
     return b'"$code"' in canonical(value)
+
+
+def snake(name: str) -> str:
+    """A class name as a key; torch's ``LU`` stays together.
+
+    >>> snake("LeakyReLU"), snake("BatchNorm1d"), snake("RMSNorm"), snake("PReLU")
+    ('leaky_relu', 'batch_norm1d', 'rms_norm', 'prelu')
+    """
+    name = re.sub(r"[A-Z]?(?:Re|Si)LU", lambda match: match[0].capitalize(), name)
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
 
 
 def _encode_name(named: Any) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Deep-learning workflows as one typed graph: tables, networks and training, wired with ``>>``."""
+
+from __future__ import annotations
+
+from mlgraph.catalogue import nn, nodes, po
+from mlgraph.core.compose import chain, replicate, union
+from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.node import Node
+from mlgraph.core.param import param, tune
+from mlgraph.core.port import Port
+from mlgraph.core.route import branch
+from mlgraph.data.prediction import Prediction
+from mlgraph.data.select import sel
+from mlgraph.data.task import Task
+from mlgraph.errors import (
+    ConfigError,
+    DataError,
+    GraphError,
+    MLGraphError,
+    ShapeError,
+    StateError,
+)
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "FittedGraph",
+    "Graph",
+    "GraphError",
+    "MLGraphError",
+    "Node",
+    "Port",
+    "Prediction",
+    "ShapeError",
+    "StateError",
+    "Task",
+    "branch",
+    "chain",
+    "nn",
+    "nodes",
+    "param",
+    "po",
+    "replicate",
+    "sel",
+    "tune",
+    "union",
+]
+__version__ = "0.1.0"

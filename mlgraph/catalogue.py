@@ -1,0 +1,232 @@
+"""Who offers what: ``po()`` and ``nn()`` find node classes by key.
+
+A package offers nodes through the entry point group ``mlgraph.nodes``; its value names a module
+or package, whose modules are imported once, on the first look-up. Every concrete node class
+defined in them is offered under its key. A package that cannot be imported takes nothing else
+down: it is remembered, and named when a key is not found. Classes a user defines in a script or
+notebook are found as well, by the same rule and without registration.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import attrs
+
+from mlgraph.core.base import is_concrete
+from mlgraph.core.node import Node
+from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean
+
+GROUP = "mlgraph.nodes"
+KEY = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_SUFFIX = re.compile(r"(.+)_(\d+)")
+
+
+@attrs.frozen
+class Offer:
+    """A node class and the package that offers it."""
+
+    node: type[Node]
+    provider: str
+    version: str
+
+
+@attrs.frozen
+class Catalogue:
+    """Every node that was found, and every provider that was not.
+
+    Args:
+        offers: Offers by key.
+        failures: What kept a provider from loading, by provider.
+    """
+
+    offers: Mapping[str, Offer]
+    failures: Mapping[str, str]
+
+
+def po(key: Any, /, *args: Any, id: str | None = None, **params: Any) -> Node:
+    """A node by its key: ``po("scale")``, ``po("pca_2")`` with the id ``pca_2``.
+
+    Positional arguments are the node's own parameters in order. A scikit-learn estimator in
+    place of the key becomes a ``sklearn`` node.
+
+    Raises:
+        UnknownKeyError: No node has this key.
+        ConfigError: A parameter is unknown, missing or impossible.
+
+    >>> po("nop", id="start")
+    po("nop", id='start')
+    """
+    if not isinstance(key, str):
+        return _wrapped(key, *args, id=id, **params)
+    cls, chosen = find(key)
+    return cls.create(args, params, id=id or chosen)
+
+
+def nn(key: str, /, *args: Any, id: str | None = None, **params: Any) -> Node:
+    """A network node: ``nn("linear")`` is ``po("nn_linear")`` under the id ``linear``.
+
+    Raises:
+        UnknownKeyError: No network node has this key.
+        ConfigError: A parameter is unknown, missing or impossible.
+
+    >>> nn("linear_1", out_features=8).id
+    'linear_1'
+    """
+    if not isinstance(key, str):
+        raise GraphError(f"nn() takes a key, and got {key!r}.", mend='nn("module", ...)')
+    cls, chosen = find(f"nn_{key}")
+    chosen = chosen.removeprefix("nn_") if chosen else None
+    return cls.create(args, params, id=id or chosen, stem=cls.key.removeprefix("nn_"))
+
+
+def nodes() -> Any:
+    """Every node of the catalogue as an Arrow table: key, label, provider, ports, parameters.
+
+    >>> nodes().column_names
+    ['key', 'label', 'provider', 'inputs', 'outputs', 'parameters']
+    """
+    import pyarrow as pa
+
+    rows = [_row(key, offer) for key, offer in sorted(catalogue().offers.items())]
+    return pa.Table.from_pylist(rows)
+
+
+def find(key: str) -> tuple[type[Node], str | None]:
+    """The class of a key, and the id that a digit suffix of the key chooses.
+
+    Raises:
+        UnknownKeyError: Names near keys, and providers that could not be loaded.
+
+    >>> find("nop_2")[1]
+    'nop_2'
+    """
+    known = catalogue().offers
+    if key in known:
+        return known[key].node, None
+    own = _user_classes()
+    if key in own:
+        return own[key], None
+    suffixed = _SUFFIX.fullmatch(key)
+    if suffixed and (suffixed[1] in known or suffixed[1] in own):
+        return find(suffixed[1])[0], key
+    raise _unknown(key, [*known, *own])
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """The catalogue of this process; providers are loaded once."""
+    found: dict[str, Offer] = {}
+    failures: dict[str, str] = {}
+    for point in _entry_points():
+        try:
+            offers = list(_offers(point))
+            _refuse_doubles(found, offers)
+        except Exception as error:
+            failures[_provider(point)] = f"{type(error).__name__}: {error}"
+            continue
+        found.update({offer.node.key: offer for offer in offers})
+    return Catalogue(MappingProxyType(found), MappingProxyType(failures))
+
+
+def _entry_points() -> list[importlib.metadata.EntryPoint]:
+    """Our own nodes first, so that a clash is the other package's."""
+    points = importlib.metadata.entry_points(group=GROUP)
+    return sorted(points, key=lambda point: (_provider(point) != "mlgraph", point.value))
+
+
+def _offers(point: importlib.metadata.EntryPoint) -> Iterator[Offer]:
+    version = point.dist.version if point.dist else ""
+    for module in _modules(importlib.import_module(point.value)):
+        for value in vars(module).values():
+            if _is_node_of(value, module.__name__):
+                _refuse_key(value)
+                yield Offer(value, _provider(point), version)
+
+
+def _modules(root: ModuleType) -> Iterator[ModuleType]:
+    yield root
+    for info in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{root.__name__}."):
+        yield importlib.import_module(info.name)
+
+
+def _is_node_of(value: Any, module: str) -> bool:
+    is_node = isinstance(value, type) and issubclass(value, Node)
+    return is_node and value.__module__ == module and is_concrete(value)
+
+
+def _refuse_key(cls: type[Node]) -> None:
+    if not KEY.fullmatch(cls.key) or _SUFFIX.fullmatch(cls.key):
+        raise GraphError(
+            f"{cls.__qualname__} cannot have the key {cls.key!r}.",
+            why="a key is lower case, digits and single _, and does not end in _<digits>",
+        )
+
+
+def _refuse_doubles(found: Mapping[str, Offer], offers: list[Offer]) -> None:
+    for offer in offers:
+        other = found.get(offer.node.key)
+        if other is not None and other.node is not offer.node:
+            raise GraphError(
+                f"{offer.provider} and {other.provider} both offer {offer.node.key!r}.",
+                mend="one of the packages must rename its node",
+            )
+
+
+def _user_classes() -> dict[str, type[Node]]:
+    """Node classes outside every provider, the latest definition of a key last."""
+    offered = {offer.node for offer in catalogue().offers.values()}
+    return {
+        cls.key: cls
+        for cls in _subclasses(Node)  # type: ignore[type-abstract]
+        if cls not in offered and is_concrete(cls) and not cls.__module__.startswith("mlgraph.")
+    }
+
+
+def _subclasses(cls: type[Node]) -> Iterator[type[Node]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def _provider(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
+
+
+def _unknown(key: str, known: list[str]) -> MLGraphError:
+    failures = catalogue().failures
+    broken = "; ".join(f"{name} could not be loaded ({why})" for name, why in failures.items())
+    hint = did_you_mean(key, known) or did_you_mean(f"nn_{key}", known)
+    return UnknownKeyError(
+        f"No node is called {key!r}.",
+        why="; ".join(filter(None, [f"{len(known)} nodes are installed", broken])),
+        mend=hint or "mlgraph.nodes() lists them all",
+    )
+
+
+def _wrapped(value: Any, *args: Any, id: str | None, **params: Any) -> Node:
+    if hasattr(value, "get_params") and hasattr(value, "fit"):
+        return find("sklearn")[0].create((value, *args), params, id=id)
+    raise GraphError(
+        f"po() cannot make a node of a {type(value).__name__}.",
+        why="it takes the key of a node, or a scikit-learn estimator",
+    )
+
+
+def _row(key: str, offer: Offer) -> dict[str, Any]:
+    label = (offer.node.__doc__ or "").strip().splitlines()[:1]
+    return {
+        "key": key,
+        "label": "".join(label),
+        "provider": offer.provider,
+        "inputs": [port.name for port in offer.node.inputs],
+        "outputs": [port.name for port in offer.node.outputs],
+        "parameters": list(offer.node.field_names()),
+    }

@@ -1,0 +1,207 @@
+"""What goes into a walk: one value for every free input, split for validation, and its seed."""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mlgraph.core import wiring
+from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.port import Port, accepts, type_name
+from mlgraph.core.value import digest
+from mlgraph.errors import (
+    ConfigError,
+    DataError,
+    GraphError,
+    MLGraphError,
+    did_you_mean,
+    listing,
+    together,
+)
+
+Address = tuple[str, str]
+
+
+def problems(graph: Graph) -> list[MLGraphError]:
+    """What can be found wrong without any data."""
+    problems: list[MLGraphError] = []
+    tokens = graph.search_space()
+    if tokens:
+        shown = ", ".join(f"{path}={token!r}" for path, token in tokens.items())
+        problems.append(
+            ConfigError(
+                f"{len(tokens)} parameter{'s are' * (len(tokens) > 1) or ' is'} left to tuning.",
+                where=shown,
+                mend=f"give values: graph.with_params({next(iter(tokens))}=...), or search them",
+            )
+        )
+    absent = [name for name in sorted(graph.requires) if importlib.util.find_spec(name) is None]
+    for name in absent:
+        users = [id for id, node in graph.nodes.items() if name in node.requires]
+        problems.append(
+            ConfigError(
+                f"The package {name!r} is not installed.",
+                why=f"needed by {listing(users)}",
+                mend=f"pip install {name}",
+            )
+        )
+    if len(graph) == 0:
+        problems.append(GraphError("The graph is empty.", mend="start with po(...)"))
+    return problems
+
+
+def refuse(problems: list[MLGraphError]) -> None:
+    """Raise the findings, if there are any, as one error."""
+    if problems:
+        raise together(problems, f"{len(problems)} things are wrong with the graph.")
+
+
+def run_seed(seed: int | None) -> int:
+    """The seed of a run: the one given, or one drawn from the system."""
+    if seed is None:
+        return secrets.randbits(48)
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise ConfigError(f"seed={seed!r} is no seed.", why="expected an integer or None")
+    return int(seed)
+
+
+def given_values(graph: Graph, value: Any, inputs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The value of every free input.
+
+    Raises:
+        GraphError: Both or neither way of giving values, unknown or missing names.
+    """
+    if (value is None) == (inputs is None):
+        raise GraphError(
+            "Give the graph one value for all its inputs, or inputs={...}.",
+            why=f"its inputs are {listing(graph.inputs)}",
+        )
+    if inputs is None:
+        return {name: value for name in graph.inputs}
+    return _named_inputs(graph, inputs)
+
+
+def _named_inputs(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, value in inputs.items():
+        full = [known for known in graph.inputs if name in (known, known.partition(".")[0])]
+        if len(full) != 1:
+            raise GraphError(
+                f"No input of the graph is called {name!r}."
+                if not full
+                else f"{name!r} names {len(full)} inputs.",
+                why=f"its inputs are {listing(graph.inputs)}",
+                mend=did_you_mean(name, graph.inputs),
+            )
+        if full[0] in given:
+            raise GraphError(f"The input {full[0]!r} is given twice.", mend="give it once")
+        given[full[0]] = value
+    missing = [
+        name for name in graph.inputs if name not in given and not input_at(graph, name).optional
+    ]
+    if missing:
+        raise GraphError(
+            f"No value is given for {listing(missing)}.",
+            why=f"the graph's inputs are {listing(graph.inputs)}",
+        )
+    return given
+
+
+def admitted(graph: Graph, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by the free inputs of a graph that conversions may have been added to."""
+    admitted: dict[str, Any] = {}
+    for name in graph.inputs:
+        value = given[name] if name in given else next(iter(given.values()))
+        port = input_at(graph, name)
+        if not accepts(port.fit if port.fit is not None else port.apply, value):
+            raise _wrong_value(name, port, value)
+        admitted[name] = value
+    return admitted
+
+
+def _wrong_value(name: str, port: Port, value: Any) -> DataError:
+    wanted = port.fit if port.fit is not None else port.apply
+    return DataError(
+        f"{name} takes a {type_name(wanted)}, and got a {type(value).__name__}.",
+        where=f"input {name!r} of the graph",
+        mend=str(getattr(wanted, "how_to_make", "")),
+    )
+
+
+def split(
+    given: Mapping[str, Any], valid: Any, seed: int
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Training values, validation values, and whether the latter are real.
+
+    A value that stands at several inputs is split once.
+    """
+    pairs: dict[int, tuple[Any, Any]] = {}
+    for name, value in given.items():
+        if id(value) not in pairs:
+            wanted = valid.get(name) if isinstance(valid, Mapping) else valid
+            pairs[id(value)] = _halves(name, value, wanted, node_seed(seed, "", "split"))
+    train = {name: pairs[id(value)][0] for name, value in given.items()}
+    held = {name: pairs[id(value)][1] for name, value in given.items()}
+    return train, {n: v for n, v in held.items() if v is not None}, valid is not None
+
+
+def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
+    if valid is None:
+        return value, value.empty() if hasattr(value, "empty") else None
+    if not hasattr(value, "split"):
+        raise ConfigError(
+            f"Validation data cannot be split off a {type(value).__name__}.",
+            where=f"input {name!r} of the graph",
+        )
+    train, held = value.split(valid, seed)
+    return train, held
+
+
+def modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
+    """New data in the form of what the graph was fitted on."""
+    prototype = fitted.prototypes.get(name)
+    if prototype is None or not hasattr(prototype, "like"):
+        return value
+    try:
+        return prototype.like(value)
+    except MLGraphError as error:
+        raise error.at(f"input {name!r} of the graph") from error.__cause__
+
+
+def kept_ids(graph: Graph, keep: Iterable[str] | str) -> frozenset[str]:
+    """The ids whose outputs are to be kept; unknown ones are refused."""
+    if keep == "all":
+        return frozenset(graph.ids)
+    ids = frozenset([keep] if isinstance(keep, str) else keep)
+    for id in ids:
+        wiring.by_id(graph.ids, id)
+    return ids
+
+
+def node_seed(seed: int, id: str, phase: str) -> int:
+    """The seed of a node: a function of the run's seed, the node's id and the phase only.
+
+    >>> node_seed(1, "scale", "fit") == node_seed(1, "scale", "fit")
+    True
+    """
+    return int(digest(str(seed), id, phase)[:15], 16)
+
+
+def split_address(name: str) -> Address:
+    """The id and the port of ``"id.port"``; ids of unfolded nodes hold dots themselves."""
+    id, _, port = name.rpartition(".")
+    return id, port
+
+
+def input_at(graph: Graph, name: str) -> Port:
+    """The port of a free input."""
+    id, port = split_address(name)
+    return wiring.input_port(graph.nodes[id], port)
+
+
+def output_at(graph: Graph, name: str) -> Port:
+    """The port of a free output."""
+    id, port = split_address(name)
+    return wiring.output_port(graph.nodes[id], port)

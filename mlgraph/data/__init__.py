@@ -1,0 +1,1 @@
+"""What flows before the network: tasks, selectors, lazy tensors, batches and predictions."""

@@ -1,0 +1,233 @@
+"""Tables of any origin as named Arrow columns.
+
+What counts: anything with the Arrow PyCapsule interface (pandas, polars, DuckDB, Arrow), mappings
+of columns, two-dimensional arrays, a pair ``(X, y)`` of these, and paths of CSV, Parquet and Arrow
+files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pyarrow as pa
+
+from mlgraph.data.column import Column
+from mlgraph.data.normalise import normalise
+from mlgraph.data.reading import read_path
+from mlgraph.errors import DataError, listing
+
+
+@attrs.frozen(eq=False)
+class Ingested:
+    """Columns and what else a table says.
+
+    Args:
+        columns: Columns by name.
+        n_rows: Number of rows; there may be rows without columns.
+        target: Name of ``y``, if the table was a pair ``(X, y)``.
+        positional: Whether names were invented, as the columns of an array have none.
+    """
+
+    columns: dict[str, Column]
+    n_rows: int
+    target: str | None = None
+    positional: bool = False
+
+
+def ingest(data: Any, target: str | None = None, *, copy: bool = True) -> Ingested:
+    """The columns of a table of any origin.
+
+    Args:
+        data: The table.
+        target: What to call ``y``, if the table is a pair ``(X, y)``.
+        copy: Whether memory that others can write to is copied.
+
+    Raises:
+        DataError: This is no table, or a column has a type a task cannot hold.
+
+    >>> ingest({"a": [1, 2]}).columns["a"].kind
+    'int'
+    """
+    if target is not None and not isinstance(target, str):
+        raise DataError(
+            f"The target is the name of a column, not a {type(target).__name__}.",
+            mend="Pass values together with the table: Task((X, y)).",
+        )
+    if isinstance(data, tuple):
+        return _pair(data, target, copy)
+    if isinstance(data, str | Path):
+        data = read_path(Path(data))
+    if isinstance(data, Mapping):
+        return _mapping(data, copy)
+    if _is_pandas(data):
+        return _pandas(data, copy)
+    if hasattr(data, "__arrow_c_stream__") or isinstance(data, pa.RecordBatch):
+        return _table(data)
+    if hasattr(data, "__array__"):
+        return _matrix(np.asarray(data), copy)
+    raise _no_table(data)
+
+
+def to_column(name: str, values: Any, *, copy: bool = True) -> Column:
+    """One column from Arrow data, an array, a series or a list.
+
+    >>> to_column("a", [1.0, float("nan")]).missing
+    1
+    """
+    values = values.__mlgraph_column__() if hasattr(values, "__mlgraph_column__") else values
+    if isinstance(values, Column):
+        return values
+    return Column.of(normalise(name, _chunked(name, values, copy)))
+
+
+def _table(data: Any) -> Ingested:
+    try:
+        table = data if isinstance(data, pa.Table) else pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError) as problem:
+        raise _no_table(data, str(problem)) from problem
+    table = _without_index(table)
+    names = _checked(table.column_names)
+    columns = {name: to_column(name, table.column(i)) for i, name in enumerate(names)}
+    return Ingested(columns, table.num_rows)
+
+
+def _without_index(table: pa.Table) -> pa.Table:
+    """Leave out the unnamed index that pandas stores along with a table."""
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    unnamed = [name for name in index if str(name).startswith("__index_level_")]
+    return table.drop_columns([name for name in unnamed if name in table.column_names])
+
+
+def _pandas(frame: Any, copy: bool) -> Ingested:
+    if not hasattr(frame, "columns"):
+        raise _no_table(frame, "it is one column", 'Name it: Task({"x": series}).')
+    names = _checked(frame.columns)
+    columns = {name: to_column(name, frame.iloc[:, i], copy=copy) for i, name in enumerate(names)}
+    return Ingested(columns, len(frame))
+
+
+def _mapping(data: Mapping[Any, Any], copy: bool) -> Ingested:
+    names = _checked(data)
+    columns = {
+        name: to_column(name, values, copy=copy)
+        for name, values in zip(names, data.values(), strict=True)
+    }
+    sizes = {name: len(column) for name, column in columns.items()}
+    if len(set(sizes.values())) > 1:
+        raise DataError(
+            "The columns differ in length.",
+            why=", ".join(f"{name!r} has {size}" for name, size in sizes.items()),
+            mend="Give every column one value per row.",
+        )
+    return Ingested(columns, next(iter(sizes.values()), 0))
+
+
+def _matrix(array: Any, copy: bool) -> Ingested:
+    if array.ndim != 2:
+        raise DataError(
+            f"An array of shape {array.shape} is not a table.",
+            why="a table has two dimensions: rows and columns",
+            mend='Name the columns: Task({"image": images, "label": labels}, target="label").',
+        )
+    columns = {f"x{i}": array[:, i] for i in range(array.shape[1])}
+    return attrs.evolve(_mapping(columns, copy), n_rows=len(array), positional=True)
+
+
+def _pair(data: tuple[Any, ...], target: str | None, copy: bool) -> Ingested:
+    if len(data) != 2:
+        raise _no_table(data, f"a pair (X, y) has two members, this has {len(data)}")
+    rest = ingest(data[0], copy=copy)
+    if data[1] is None:
+        return rest
+    name = target if target is not None else getattr(data[1], "name", None)
+    name = name if isinstance(name, str) and name else "target"
+    column = to_column(name, data[1], copy=copy)
+    _check_pair(rest, name, column)
+    return attrs.evolve(rest, columns={**rest.columns, name: column}, target=name)
+
+
+def _check_pair(rest: Ingested, name: str, column: Column) -> None:
+    if name in rest.columns:
+        raise DataError(
+            f"X has a column {name!r} already, so y cannot be called that.",
+            mend='Name y: Task((X, y), target="...").',
+        )
+    if len(column) != rest.n_rows:
+        raise DataError("X and y differ in length.", why=f"{rest.n_rows} and {len(column)} rows")
+
+
+def _chunked(name: str, values: Any, copy: bool) -> pa.ChunkedArray:
+    try:
+        return _to_arrow(values, copy)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as problem:
+        raise DataError(
+            f"Column {name!r} cannot be read as values of one type.",
+            where=f"column {name!r}",
+            why=str(problem).splitlines()[0] if str(problem) else type(problem).__name__,
+            mend="Make its values all numbers, all strings, all booleans or all dates.",
+        ) from problem
+
+
+def _to_arrow(values: Any, copy: bool) -> pa.ChunkedArray:
+    if isinstance(values, pa.ChunkedArray):
+        return values
+    if isinstance(values, pa.Array):
+        return pa.chunked_array([values])
+    if _is_pandas(values):
+        values = values.copy() if copy else values
+        array = pa.Array.from_pandas(values)
+        return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
+        return pa.chunked_array(values)
+    return pa.chunked_array([_from_python(values, copy)])
+
+
+def _from_python(values: Any, copy: bool) -> pa.Array:
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
+        raise TypeError(f"a column is a sequence of values, not {type(values).__name__}")
+    if not hasattr(values, "__array__"):
+        return pa.array(list(values), from_pandas=True)
+    array = np.array(values) if copy else np.asarray(values)
+    if array.ndim == 0:
+        raise TypeError("a column is a sequence of values, not one value")
+    if array.ndim > 1:
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+    return pa.array(array, from_pandas=True)
+
+
+def _checked(names: Iterable[Any]) -> list[str]:
+    """Names as strings, each once, none empty."""
+    given = list(names)
+    strange = [name for name in given if not isinstance(name, str | int) or name == ""]
+    if strange:
+        raise DataError(
+            f"{strange[0]!r} cannot be the name of a column.",
+            why="a name is a string that is not empty",
+            mend="Rename the column.",
+        )
+    words = [str(name) for name in given]
+    twice = [word for word, count in Counter(words).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"Several columns are called {twice[0]!r}.",
+            why=f"names that occur more than once: {listing(twice)}",
+            mend="Rename them, or keep one of each.",
+        )
+    return words
+
+
+def _is_pandas(data: Any) -> bool:
+    return type(data).__module__.partition(".")[0] == "pandas"
+
+
+def _no_table(data: Any, why: str = "", mend: str = "") -> DataError:
+    return DataError(
+        f"A Task cannot be made from {type(data).__name__}.",
+        why=why or "a data frame, an Arrow table, columns by name, an array or a path is expected",
+        mend=mend or 'Try a dict of columns: Task({"x": [1.0, 2.0], "y": ["a", "b"]}, target="y").',
+    )

@@ -1,0 +1,170 @@
+"""``sel.*``: the selectors, by name.
+
+>>> sel.type("float") - sel.match("^id_")
+sel.type('float') & ~sel.match('^id_')
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from mlgraph.data.column import TYPES
+from mlgraph.data.selector import (
+    All,
+    Both,
+    Cardinality,
+    Match,
+    Missing,
+    Names,
+    Not,
+    Nothing,
+    Selector,
+    Type,
+    Where,
+)
+from mlgraph.errors import ConfigError, did_you_mean, listing
+
+__all__ = ["Selector", "sel"]
+
+
+class sel:
+    """The selectors, by name.
+
+    >>> sel.type("float") & ~sel.names("a")
+    sel.type('float') & ~sel.names('a')
+    """
+
+    @staticmethod
+    def all() -> Selector:
+        """Every name."""
+        return All()
+
+    @staticmethod
+    def none() -> Selector:
+        """No name."""
+        return Nothing()
+
+    @staticmethod
+    def type(*types: str) -> Selector:
+        """Columns of these feature types: float, int, bool, category, string, datetime, tensor.
+
+        Raises:
+            ConfigError: There is no such type.
+
+        >>> sel.type("int", "bool").pick_from("ab", {"a": "float", "b": "int"})
+        ('b',)
+        """
+        for name in types:
+            if name not in TYPES:
+                raise ConfigError(
+                    f"There is no feature type {name!r}.",
+                    why=f"the types are {listing(TYPES)}",
+                    mend=did_you_mean(name, TYPES),
+                )
+        return Type(types)
+
+    @staticmethod
+    def names(*names: str, strict: bool = True) -> Selector:
+        """These names; unless ``strict``, those of them that there are.
+
+        >>> sel.names("a", "z", strict=False).pick_from(["a", "b"])
+        ('a',)
+        """
+        if any(not isinstance(name, str) for name in names):
+            raise ConfigError(
+                f"sel.names takes names, not {names!r}.", mend="Write sel.names('a', 'b')."
+            )
+        return Names(names, strict)
+
+    @staticmethod
+    def match(regex: str) -> Selector:
+        """Names in which a regular expression is found.
+
+        Raises:
+            ConfigError: This is no regular expression.
+
+        >>> sel.match("^bill_").pick_from(["bill_depth", "island"])
+        ('bill_depth',)
+        """
+        try:
+            re.compile(regex)
+        except re.error as problem:
+            raise ConfigError(
+                f"{regex!r} is not a regular expression.", why=str(problem)
+            ) from problem
+        return Match(regex)
+
+    @staticmethod
+    def missing() -> Selector:
+        """Columns with at least one missing value."""
+        return Missing()
+
+    @staticmethod
+    def cardinality(
+        *,
+        gt: int | None = None,
+        ge: int | None = None,
+        lt: int | None = None,
+        le: int | None = None,
+    ) -> Selector:
+        """Columns by number of levels, or of distinct values if they have no levels.
+
+        >>> sel.cardinality(gt=2, le=10)
+        sel.cardinality(gt=2, le=10)
+        """
+        given = {"gt": gt, "ge": ge, "lt": lt, "le": le}
+        bounds = tuple((name, bound) for name, bound in given.items() if bound is not None)
+        if not bounds:
+            raise ConfigError("sel.cardinality needs a bound.", mend="Say gt=, ge=, lt= or le=.")
+        return Cardinality(bounds)
+
+    @staticmethod
+    def where(function: Callable[[pa.ChunkedArray], bool]) -> Selector:
+        """Columns whose values, an Arrow array, make a function true."""
+        return Where(function)
+
+    @staticmethod
+    def from_json(
+        content: Mapping[str, Any], functions: Mapping[str, Callable[..., bool]] | None = None
+    ) -> Selector:
+        """The selector whose ``__mlgraph_json__`` this is.
+
+        Args:
+            content: The description.
+            functions: The functions of ``sel.where`` by address; nothing is imported.
+
+        >>> sel.from_json(sel.type("float").__mlgraph_json__())
+        sel.type('float')
+        """
+        return _read(content, functions or {})
+
+
+def _read(content: Mapping[str, Any], functions: Mapping[str, Callable[..., bool]]) -> Selector:
+    kind, args = content["sel"], content.get("args", ())
+    if kind in ("and", "or"):
+        left, right = (_read(side, functions) for side in args)
+        return Both(kind, (left, right))
+    if kind == "not":
+        return Not(_read(args[0], functions))
+    if kind == "where":
+        return Where(_function(content["fn"], functions))
+    options = {key: value for key, value in content.items() if key not in ("sel", "args")}
+    selector: Selector = getattr(sel, kind)(*args, **options)
+    return selector
+
+
+def _function(
+    named: str | Callable[..., bool], functions: Mapping[str, Callable[..., bool]]
+) -> Callable[..., bool]:
+    if not isinstance(named, str):
+        return named
+    if named not in functions:
+        raise ConfigError(
+            f"The function {named!r} of a selector is not known.",
+            mend="Pass it along by its address.",
+        )
+    return functions[named]

@@ -1,0 +1,1 @@
+"""Pictures of a graph: text, SVG, DOT, Mermaid, networkx."""

@@ -1,0 +1,1 @@
+"""A network being described, and the module it becomes."""

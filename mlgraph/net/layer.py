@@ -1,0 +1,182 @@
+"""Layer: a node that adds one module to the network being described.
+
+A layer says how to build its module for inputs of given specs, and nothing about shapes: those
+come from building the module on the meta device and running it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+from mlgraph.core.base import Context
+from mlgraph.core.node import Node
+from mlgraph.core.port import Port
+from mlgraph.core.value import digest
+from mlgraph.data.batch import Feed
+from mlgraph.data.taskspec import TaskSpec
+from mlgraph.errors import GraphError, MLGraphError
+from mlgraph.net.descriptor import Call, ModelDescriptor, merged
+from mlgraph.tensor.infer import infer_outputs
+from mlgraph.tensor.spec import TensorSpec
+
+
+def layer_port(name: str, *, variadic: bool = False) -> Port:
+    """A port of a layer: a description of a network while fitting, data when applied.
+
+    >>> layer_port("output")
+    Port('output', fit=ModelDescriptor, apply=Feed)
+    """
+    return Port(name, fit=ModelDescriptor, apply=Feed, variadic=variadic)
+
+
+@attrs.frozen
+class Start:
+    """What ``initialize`` may look at: the training tensors, by ingress id."""
+
+    tensors: Mapping[str, torch.Tensor]
+
+
+class Layer(Node):
+    """A node that stands for an ``nn.Module`` built by ``build``.
+
+    The arguments of ``build`` are the input ports: one is called ``input``, several have the
+    arguments' names, ``*inputs`` is variadic. Tensors are passed to the module by position. A
+    keyword-only argument ``task`` gets the TaskSpec.
+
+    >>> class Double(Layer):
+    ...     def build(self, x):
+    ...         return nn.Linear(x.size(-1), 2 * x.size(-1))
+    >>> Double().infer(TensorSpec(("batch", 4)))
+    ((batch, 8) float32,)
+    """
+
+    prefix: ClassVar[str] = "nn_"
+    outputs: ClassVar[tuple[Port, ...]] = (layer_port("output"),)
+
+    @abstractmethod
+    def build(self, *inputs: Any, **_: Any) -> nn.Module:
+        """The module for inputs of these specs: pure, and able to run on the meta device."""
+
+    def spec(self, *inputs: TensorSpec, task: TaskSpec) -> tuple[TensorSpec, ...] | None:
+        """Output specs where running the module cannot find them; None to run it."""
+        return None
+
+    def initialize(self, module: nn.Module, ctx: Start) -> None:
+        """Give the real module its start (pretrained weights, quantiles of the data, ...)."""
+
+    def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+        return _input_ports(type(self)), self.outputs
+
+    def make(self, specs: tuple[TensorSpec, ...], task: TaskSpec) -> nn.Module:
+        """The module for inputs of these specs, ``task`` passed on if ``build`` asks for it.
+
+        Raises:
+            GraphError: ``build`` did not return a module.
+        """
+        extra = {"task": task} if _asks_for_task(type(self)) else {}
+        module = self.build(*specs, **extra)
+        if not isinstance(module, nn.Module):
+            raise GraphError(
+                f"build() of {type(self).__name__} returned a {type(module).__name__}.",
+                why="it has to return a torch.nn.Module",
+            )
+        return module
+
+    def infer(
+        self, *specs: TensorSpec, task: TaskSpec | None = None, name: str | None = None
+    ) -> tuple[TensorSpec, ...]:
+        """Specs of the outputs for inputs of these specs.
+
+        Raises:
+            ShapeError: The layer cannot take such inputs.
+        """
+        known = task or TaskSpec("unsupervised")
+        stated = self.spec(*specs, task=known)
+        if stated is not None:
+            return stated
+        told = known if _asks_for_task(type(self)) else None
+        return infer_outputs(
+            lambda: self.make(specs, known),
+            specs,
+            name=name or self.default_id.removeprefix("nn_"),
+            outputs=[port.name for port in self.ports()[1]],
+            key=(type(self), self._parameter_digest, told),
+        )
+
+    def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        arriving = self._arriving(inputs)
+        network = merged(arriving)
+        specs = tuple(descriptor.spec for descriptor in arriving)
+        try:
+            found = self.infer(*specs, task=network.task, name=ctx.id)
+        except MLGraphError as error:
+            fed = ", ".join(f"{d.source.id!r} {d.spec}" for d in arriving)
+            error.where = ", ".join(filter(None, [f"node {ctx.id!r}, fed by {fed}", error.where]))
+            raise
+        sources = tuple(descriptor.source for descriptor in arriving)
+        call = Call(ctx.id, self, sources, specs, found, network.task)
+        return network.extended(call), None
+
+    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        arriving = self._arriving(inputs)
+        feed = Feed.merged(arriving) if len(arriving) > 1 else arriving[0]
+        return tuple(feed for _ in self.ports()[1])
+
+    def _arriving(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for port in self.ports()[0]:
+            value = inputs[port.name]
+            found.extend(value) if port.variadic else found.append(value)
+        if not found:
+            raise GraphError(f"{self.call_name()} has nothing to work on.", mend="feed its input")
+        return tuple(found)
+
+    @functools.cached_property
+    def _parameter_digest(self) -> str:
+        values = {name: getattr(self, name) for name in self.field_names()}
+        return digest(*(_stable(value) for value in values.values()))
+
+    @classmethod
+    def check_id(cls, id: str) -> None:
+        super().check_id(id)
+        if hasattr(GraphModule, id):
+            raise GraphError(
+                f"A layer cannot be called {id!r}.",
+                why="torch modules have an attribute of this name",
+                mend=f"call it {id + '_1'!r}",
+            )
+
+
+def _stable(value: Any) -> bytes:
+    from mlgraph.core.value import canonical
+
+    return canonical(value)
+
+
+@functools.cache
+def _arguments(cls: type[Layer]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(cls.build).parameters.values())[1:]
+
+
+@functools.cache
+def _asks_for_task(cls: type[Layer]) -> bool:
+    return any(argument.name == "task" for argument in _arguments(cls))
+
+
+@functools.cache
+def _input_ports(cls: type[Layer]) -> tuple[Port, ...]:
+    several = [a for a in _arguments(cls) if a.kind is inspect.Parameter.VAR_POSITIONAL]
+    if several:
+        return (layer_port(several[0].name, variadic=True),)
+    single = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [argument.name for argument in _arguments(cls) if argument.kind in single]
+    return (layer_port("input"),) if len(names) == 1 else tuple(map(layer_port, names))

@@ -1,0 +1,1 @@
+"""Training: losses, optimizers, metrics, callbacks, checkpoints, the loop and the Trainer."""

@@ -1,0 +1,49 @@
+"""Where to compute, and whether somebody is watching."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from mlgraph.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; ``"auto"`` is the first of cuda, mps and cpu that is there.
+
+    Raises:
+        ConfigError: There is no such device here.
+
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device(_available()[0])
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"No device is called {name!r}.", mend='device="auto"') from error
+    if device.type not in (*_available(), "meta"):
+        raise ConfigError(
+            f"The device {name!r} is not available.",
+            why=f"available are {', '.join(_available())}",
+            mend='device="auto" takes what is there',
+        )
+    return device
+
+
+def shows_progress(wanted: bool | str) -> bool:
+    """Whether to show a progress bar: always, never, or where somebody is watching.
+
+    >>> shows_progress(False)
+    False
+    """
+    if isinstance(wanted, bool):
+        return wanted
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def _available() -> tuple[str, ...]:
+    found = ("cuda",) if torch.cuda.is_available() else ()
+    return (*found, *(("mps",) if torch.backends.mps.is_available() else ()), "cpu")

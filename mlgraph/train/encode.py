@@ -1,0 +1,49 @@
+"""From the outputs of a network to a Prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlgraph.data.prediction import Prediction
+from mlgraph.data.task import Task
+from mlgraph.data.taskspec import TaskSpec
+
+
+def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
+    """The prediction that outputs stand for: probabilities of classes, or quantities.
+
+    Shape:
+        output: ``(rows, 1)`` logits of the positive class, ``(rows, classes)`` logits, or
+            ``(rows, 1)`` quantities; probabilities are computed in float64.
+
+    >>> spec = TaskSpec("classification", ("no", "yes"), "yes")
+    >>> task = Task({"x": [0.0]})
+    >>> prediction(torch.tensor([[0.0]]), task, spec).prob
+    array([[0.5, 0.5]])
+    """
+    values = output.detach().cpu().double()
+    truth = None if task.target is None else task.target_codes()
+    if spec.kind == "regression":
+        response = values.reshape(len(values)).numpy()
+        return Prediction.regression(task.row_ids, response, truth, weights=task.weights())
+    return Prediction.classification(
+        task.row_ids,
+        probabilities(values, spec),
+        spec.classes,
+        truth,
+        positive=spec.positive,
+        weights=task.weights(),
+    )
+
+
+def probabilities(
+    logits: Tensor, spec: TaskSpec
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Probabilities ``(rows, classes)`` in the order of the classes."""
+    if not spec.is_binary:
+        return torch.softmax(logits, dim=1).numpy()
+    positive = torch.sigmoid(logits.reshape(len(logits), 1))
+    pair = (torch.sigmoid(-logits.reshape(len(logits), 1)), positive)
+    return torch.cat(pair if spec.positive_code == 1 else pair[::-1], dim=1).numpy()

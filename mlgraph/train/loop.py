@@ -1,0 +1,254 @@
+"""The loop: the only module that calls ``backward()``.
+
+It is a function of plain values: tensors in batches, a network, a loss, an optimizer, a plan and
+a seed. Whatever is optional is a callback. In a step nothing waits for the device; the losses of
+an epoch are read once, at its end.
+
+Row order comes from a generator of its own for each (seed, epoch), never from the stream that
+initialises weights and draws dropout, so that a run can be continued without replaying it and a
+hand-written loop can follow it::
+
+    torch.randperm(n, generator=torch.Generator().manual_seed(order_seed(seed, epoch)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from mlgraph.core.entry import node_seed
+from mlgraph.data.batch import Batch, TensorBatches
+from mlgraph.errors import DataError
+from mlgraph.train.callback import Callback, copied, hooks
+
+Scorer = Callable[[Tensor], Mapping[str, float]]
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """How long and how to train.
+
+    Args:
+        epochs: Total number of epochs.
+        shuffle: Draw a new row order in each epoch.
+        eval_freq: Evaluate on validation data every so many epochs, and after the last.
+    """
+
+    epochs: int
+    shuffle: bool = True
+    eval_freq: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Validation:
+    """Data to evaluate on, and what to make of the network's outputs for them."""
+
+    batches: TensorBatches
+    scorer: Scorer
+
+
+@attrs.define(eq=False)
+class Run:
+    """A training run: what the loop changes, and what callbacks see."""
+
+    network: nn.Module
+    objective: Any
+    optimizer: torch.optim.Optimizer
+    batches: TensorBatches
+    plan: Plan
+    seed: int
+    validation: Validation | None = None
+    epoch: int = 0
+    step: int = 0
+    global_step: int = 0
+    scores: dict[str, float] = attrs.field(factory=dict)
+    rows: list[dict[str, float]] = attrs.field(factory=list)
+    stopped: str = ""
+    interrupted: bool = False
+    batch: Batch | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Total number of epochs."""
+        return self.plan.epochs
+
+    def stop(self, reason: str) -> None:
+        """End the training after the current epoch."""
+        self.stopped = reason
+
+    @property
+    def is_due(self) -> bool:
+        """Whether this epoch is evaluated: every ``eval_freq``-th, and the last."""
+        every = self.epoch % self.plan.eval_freq == 0
+        return self.validation is not None and (every or self.epoch == self.plan.epochs)
+
+
+def train(run: Run, callbacks: Iterable[Callback] = ()) -> Run:
+    """Train until the plan is done, a callback stops it, or the user interrupts it.
+
+    An interruption keeps the weights of the last complete epoch.
+
+    Raises:
+        DataError: The loss is not finite.
+    """
+    events = hooks(callbacks, run)
+    try:
+        _emit(events["on_train_begin"])
+        _epochs(run, events)
+        _emit(events["on_train_end"])
+    finally:
+        _emit(events["on_exit"])
+        run.network.eval()
+    return run
+
+
+def order_seed(seed: int, epoch: int) -> int:
+    """The seed of the row order in an epoch.
+
+    >>> order_seed(1, 1) == order_seed(1, 2)
+    False
+    """
+    return node_seed(seed, "order", str(epoch))
+
+
+def row_order(run: Run) -> Tensor | None:
+    """The order of the rows in this epoch, or None for the order they have."""
+    if not run.plan.shuffle:
+        return None
+    generator = torch.Generator().manual_seed(order_seed(run.seed, run.epoch))
+    order = torch.randperm(run.batches.rows, generator=generator)
+    return order.to(run.batches.inputs[0].device)
+
+
+def _epochs(run: Run, events: Mapping[str, Any]) -> None:
+    complete = copied(run.network)
+    try:
+        while run.epoch < run.plan.epochs and not run.stopped:
+            run.epoch += 1
+            _epoch(run, events)
+            _keep(run.network, complete)
+    except KeyboardInterrupt:
+        run.network.load_state_dict(complete)
+        run.epoch = len(run.rows)
+        run.interrupted = True
+
+
+def _epoch(run: Run, events: Mapping[str, Any]) -> None:
+    _emit(events["on_epoch_begin"])
+    run.scores = {"train_loss": _train_epoch(run, events)}
+    if run.is_due:
+        _emit(events["on_valid_begin"])
+        run.scores |= _evaluate(run, events)
+        _emit(events["on_valid_end"])
+    _emit(events["on_epoch_end"])
+    run.rows.append({"epoch": run.epoch, **run.scores})
+
+
+def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
+    """One pass over the data; the mean loss."""
+    network, objective, optimizer = run.network, run.objective, run.optimizer
+    begin, backward, end = (
+        events[name] for name in ("on_batch_begin", "on_after_backward", "on_batch_end")
+    )
+    losses: list[Tensor] = []
+    run.step = 0
+    network.train()
+    for batch in run.batches.epoch(row_order(run)):
+        run.batch = batch
+        run.step += 1
+        run.global_step += 1
+        optimizer.zero_grad()
+        _emit(begin)
+        output = network(*batch.inputs)
+        if batch.weights is None:
+            loss = objective(output, batch.target)
+        else:
+            loss = objective.weighted(output, batch.target, batch.weights)
+        loss.backward()
+        _emit(backward)
+        optimizer.step()
+        losses.append(loss.detach())
+        _emit(end)
+    return _mean_loss(run, losses)
+
+
+def _mean_loss(run: Run, losses: list[Tensor]) -> float:
+    """The mean over rows; read from the device once per epoch."""
+    values = torch.stack(losses).double().cpu()
+    if not bool(values.isfinite().all()):
+        raise _not_finite(run, values)
+    counts = torch.tensor([end - start for start, end in run.batches.spans()], dtype=torch.float64)
+    return float((values * counts).sum() / counts.sum())
+
+
+def _not_finite(run: Run, values: Tensor) -> DataError:
+    step = int((~values.isfinite()).nonzero()[0, 0]) + 1
+    rate = run.optimizer.param_groups[0].get("lr")
+    return DataError(
+        f"The loss is {values[step - 1].item()} in step {step} of epoch {run.epoch}.",
+        why=f"the training diverged; the learning rate is {rate}",
+        mend='scale the features and the target (po("scale"), po("targetscale")), '
+        'or lower the learning rate: po("torch_optimizer", "adamw", lr=...)',
+    )
+
+
+def _evaluate(run: Run, events: Mapping[str, Any]) -> dict[str, float]:
+    """Loss and metrics on the validation data."""
+    validation = run.validation
+    assert validation is not None
+    begin, end = events["on_valid_batch_begin"], events["on_valid_batch_end"]
+    outputs: list[Tensor] = []
+    run.network.eval()
+    with torch.no_grad():
+        for batch in validation.batches.epoch():
+            run.batch = batch
+            _emit(begin)
+            outputs.append(run.network(*batch.inputs))
+            _emit(end)
+        output = torch.cat(outputs)
+        loss = _whole_loss(run.objective, output, validation.batches)
+    run.network.train()
+    return {"valid_loss": loss, **validation.scorer(output)}
+
+
+def _whole_loss(objective: Any, output: Tensor, batches: TensorBatches) -> float:
+    if batches.weights is None:
+        return float(objective(output, batches.target))
+    return float(objective.weighted(output, batches.target, batches.weights))
+
+
+def apply_network(network: nn.Module, batches: TensorBatches) -> Tensor:
+    """The outputs of a network for all rows, on the CPU; nothing is learned or dropped.
+
+    Shape:
+        returns: ``(rows, ...)``.
+    """
+    network.eval()
+    with torch.inference_mode():
+        return torch.cat([network(*batch.inputs).cpu() for batch in batches.epoch()])
+
+
+def _keep(network: nn.Module, kept: Mapping[str, Tensor]) -> None:
+    """Copy the weights into tensors made before."""
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            kept[name].copy_(tensor)
+
+
+def _emit(event: tuple[Callable[[], None], ...]) -> None:
+    for hook in event:
+        hook()
+
+
+def history_columns(rows: list[dict[str, float]]) -> dict[str, list[float | None]]:
+    """The rows of a history as columns; a score that an epoch does not have is None.
+
+    >>> history_columns([{"epoch": 1}, {"epoch": 2, "valid_loss": 0.5}])
+    {'epoch': [1, 2], 'valid_loss': [None, 0.5]}
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}

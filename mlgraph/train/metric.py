@@ -1,0 +1,315 @@
+"""Metrics: scikit-learn's by name, or functions of truth and response, for predictions.
+
+``rmse``, ``mae``, ``mse``, ``log_loss`` and other losses are positive and better when smaller; with
+``neg_`` in front they are scikit-learn's scorers, better when greater.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mlgraph.core.param import shown
+from mlgraph.data.prediction import Prediction
+from mlgraph.errors import ConfigError, DataError, UnknownKeyError, did_you_mean, listing
+from mlgraph.train.formula import AVERAGES, CLASSES, KINDS, TABLE, Formula
+
+Array: TypeAlias = NDArray[Any]
+
+_DEFAULTS = {"classification": "accuracy", "regression": "rmse"}
+_FAMILIES = {
+    "classification": CLASSES,
+    "regression": frozenset({"regression"}),
+    "unsupervised": frozenset[str](),
+    **{kind: frozenset({kind}) for kind in CLASSES},
+}
+
+
+@attrs.frozen(repr=False)
+class Metric:
+    """A metric, which gives a number for a prediction; made with ``metric``.
+
+    Args:
+        name: What its column is called.
+        fn: The computation: a formula, or the user's function of truth and response.
+        greater_is_better: None if nobody said.
+        needs: ``"response"`` or ``"prob"``.
+        kinds: The kinds of task it is for.
+
+    >>> metric("mae")(Prediction.regression([0, 1], [1.0, 2.0], [1.0, 4.0]))
+    1.0
+    """
+
+    name: str
+    fn: Callable[..., Any]
+    greater_is_better: bool | None = None
+    needs: str = "response"
+    kinds: frozenset[str] = KINDS
+
+    def __call__(self, prediction: Prediction) -> float:
+        """The value for this prediction, weighted by its row weights.
+
+        Raises:
+            DataError: Truth or probabilities are missing, or a class the metric needs is absent.
+        """
+        truth = _known_truth(prediction)
+        if isinstance(self.fn, Formula):
+            value = self._computed(self.fn, prediction, truth)
+        else:
+            weights = _weights_for(self.fn, prediction)
+            value = self.fn(truth, prediction.response, **weights)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"Metric {self.name!r} does not give a number.",
+                why=f"it returned {shown(value)}",
+                mend="return one float for all rows",
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"metric({self.name!r})"
+
+    def _computed(self, formula: Formula, prediction: Prediction, truth: Array) -> float:
+        weights = _weights_for(formula.function_(), prediction)
+        if prediction.kind != "classification":
+            return formula(truth, prediction.response, **weights)
+        order = _order(prediction)
+        classes = [(prediction.classes or ())[place] for place in order]
+        codes = _codes(truth, classes)
+        if formula.complete:
+            _check_present(self.name, codes, classes)
+        if self.needs == "response":
+            return formula(codes, _codes(prediction.response, classes), **weights)
+        if prediction.prob is None:
+            raise DataError(
+                f"Metric {self.name!r} needs probabilities, the prediction has none.",
+                mend="use a metric of the response, such as 'accuracy'",
+            )
+        return formula(codes, prediction.prob[:, order], **weights)
+
+
+Given: TypeAlias = str | Callable[..., Any] | Metric
+Several: TypeAlias = Given | Sequence[Given] | Mapping[str, Given] | None
+
+
+def metric(
+    given: Given, *, average: str | None = None, greater_is_better: bool | None = None
+) -> Metric:
+    """Make a metric.
+
+    Args:
+        given: A name, or a function of truth and response (and ``sample_weight`` if it likes).
+        average: How to average over classes, for ``f1`` and its like: ``"macro"``, ...
+        greater_is_better: Which direction is better, for a function.
+
+    Raises:
+        UnknownKeyError: No metric has this name.
+        ConfigError: It cannot be averaged in this way, or is neither name nor function.
+
+    >>> metric("f1", average="macro").name
+    'f1_macro'
+    """
+    if isinstance(given, str):
+        made = _named(given, average)
+    elif average is not None:
+        raise ConfigError("Only a metric with a name takes average=.", why=f"got {shown(given)}")
+    else:
+        made = given if isinstance(given, Metric) else _own(given)
+    if greater_is_better is None or greater_is_better == made.greater_is_better:
+        return made
+    if made.greater_is_better is not None:
+        raise ConfigError(
+            f"The direction of metric {made.name!r} cannot be changed.",
+            why=f"greater_is_better is {made.greater_is_better}",
+            mend="leave out greater_is_better",
+        )
+    return attrs.evolve(made, greater_is_better=greater_is_better)
+
+
+def resolve(metrics: Several, kind: str) -> dict[str, Metric]:
+    """The metrics by name, checked against the kind of task.
+
+    Args:
+        metrics: One, several, a dict that gives them names, or None for the usual one.
+        kind: ``"classification"``, or more exactly ``"binary"`` or ``"multiclass"``;
+            ``"regression"``.
+
+    Raises:
+        UnknownKeyError: No metric has one of the names.
+        ConfigError: One does not fit the kind of task, or two have the same name.
+
+    >>> resolve(["rmse", "r2"], "regression")
+    {'rmse': metric('rmse'), 'r2': metric('r2')}
+    """
+    family = _FAMILIES.get(kind)
+    if not family:
+        raise ConfigError(f"A task of kind {kind!r} has no metrics.", mend="give it a target")
+    found: dict[str, Metric] = {}
+    for item in _each(metrics, family):
+        if item.name in found:
+            raise ConfigError(
+                f"Two metrics are called {item.name!r}.",
+                mend='name them in a dict, such as {"first": ..., "second": ...}',
+            )
+        found[item.name] = item
+        if not item.kinds & family:
+            raise _wrong_kind(item, kind)
+    return found
+
+
+def score(prediction: Prediction, metrics: Several = None) -> float | dict[str, float]:
+    """How good predictions are: a number for one metric, a dict for several.
+
+    Args:
+        prediction: Predictions with truth.
+        metrics: As for ``resolve``; by default accuracy or the root mean squared error.
+
+    Raises:
+        DataError: Truth is missing, or there are no rows.
+        ConfigError: A metric does not fit the kind of task.
+
+    >>> prediction = Prediction.regression([0, 1], [1.0, 2.0], [1.0, 4.0])
+    >>> score(prediction, ["mae", "max_error"])
+    {'mae': 1.0, 'max_error': 2.0}
+    """
+    kind = prediction.kind
+    if kind == "classification":
+        kind = "binary" if len(prediction.classes or ()) == 2 else "multiclass"
+    values = {name: item(prediction) for name, item in resolve(metrics, kind).items()}
+    single = metrics is None or isinstance(metrics, str) or callable(metrics)
+    return next(iter(values.values())) if single else values
+
+
+def metrics_for(kind: str) -> tuple[str, ...]:
+    """The names of all metrics for a kind of task.
+
+    >>> "log_loss" in metrics_for("classification"), "log_loss" in metrics_for("regression")
+    (True, False)
+    """
+    family = _FAMILIES.get(kind, frozenset())
+    return tuple(name for name, entry in TABLE.items() if entry.kinds & family)
+
+
+def _named(name: str, average: str | None) -> Metric:
+    full = name if average in (None, AVERAGES.get(name)) else f"{name}_{average}"
+    if full in TABLE:
+        entry = TABLE[full]
+        return Metric(full, entry.formula, entry.greater_is_better, entry.needs, entry.kinds)
+    if name not in TABLE:
+        raise UnknownKeyError(
+            f"No metric is called {name!r}.",
+            why=f"the names are {listing(TABLE, 100)}",
+            mend=did_you_mean(name, TABLE) or "pass a function of truth and response",
+        )
+    known = [other.removeprefix(f"{name}_") for other in TABLE if other.startswith(f"{name}_")]
+    raise ConfigError(
+        f"Metric {name!r} has no average {average!r}.",
+        why=f"it has {listing(known)}" if known else "it is not an average over classes",
+        mend=did_you_mean(average, known) or "leave out average",
+    )
+
+
+def _own(given: object) -> Metric:
+    if hasattr(given, "_score_func") or isinstance(given, type) or not callable(given):
+        raise ConfigError(
+            f"{shown(given)} is not a metric.",
+            why="a metric is a name or a function of truth and response",
+            mend="of a scikit-learn scorer, pass the name or the function it is made of",
+        )
+    inner = getattr(given, "func", given)
+    return Metric(getattr(inner, "__name__", type(inner).__name__).strip("<>"), given)
+
+
+def _each(metrics: Several, family: frozenset[str]) -> list[Metric]:
+    if metrics is None:
+        return [metric(_DEFAULTS["classification" if family & CLASSES else "regression"])]
+    if isinstance(metrics, str) or callable(metrics):
+        return [metric(metrics)]
+    if isinstance(metrics, Mapping):
+        return [attrs.evolve(metric(item), name=name) for name, item in metrics.items()]
+    if not isinstance(metrics, Sequence):
+        raise ConfigError(f"{shown(metrics)} are no metrics.", mend="pass a name or a list")
+    return [metric(item) for item in metrics]
+
+
+def _wrong_kind(item: Metric, kind: str) -> ConfigError:
+    near = [name for name in metrics_for(kind) if name.startswith(item.name)]
+    usual = _DEFAULTS["classification" if _FAMILIES[kind] & CLASSES else "regression"]
+    return ConfigError(
+        f"{item.name!r} is the wrong metric for the task.",
+        why=f"the task is {kind}, the metric is for {' and '.join(sorted(item.kinds))}",
+        mend=f"use {near[0] if near else usual!r}",
+    )
+
+
+def _known_truth(prediction: Prediction) -> Array:
+    truth = prediction.truth
+    if truth is None:
+        raise DataError(
+            "There is no truth to score the prediction against.",
+            why="the data that was predicted had no target, or no value of it is known",
+            mend="predict data with the target column",
+        )
+    if len(truth) == 0:
+        raise DataError("A prediction of no rows has no score.")
+    missing = pc.is_null(pa.array(truth), nan_is_null=True).to_numpy(zero_copy_only=False)
+    if missing.any():
+        ids = ", ".join(map(str, prediction.row_ids[missing][:5]))
+        raise DataError(
+            f"The truth of {int(missing.sum())} rows is missing, so they cannot be scored.",
+            why=f"the first of {len(truth)} rows without truth are {ids}",
+            mend="score only the rows whose target is known",
+        )
+    return truth
+
+
+def _order(prediction: Prediction) -> list[int]:
+    """Places of the classes, the positive one of two last, so that its code is 1."""
+    classes = prediction.classes or ()
+    flipped = len(classes) == 2 and prediction.positive == classes[0]
+    return [1, 0] if flipped else list(range(len(classes)))
+
+
+def _codes(labels: Array, classes: list[Any]) -> NDArray[np.int64]:
+    known = pa.array(classes)
+    try:
+        places = pc.index_in(pa.array(labels, type=known.type), value_set=known)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(
+            "The labels are not those of the classes.",
+            why=f"the classes are {listing(classes)}; {error}",
+        ) from error
+    codes = np.asarray(places.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    if (codes < 0).any():
+        strange = labels[np.argmax(codes < 0)]
+        raise DataError(f"{strange!r} is not a class.", why=f"the classes are {listing(classes)}")
+    return codes
+
+
+def _check_present(name: str, codes: NDArray[np.int64], classes: list[Any]) -> None:
+    absent = [label for code, label in enumerate(classes) if not (codes == code).any()]
+    if absent:
+        raise DataError(
+            f"Metric {name!r} is not defined: no row has class {listing(absent)}.",
+            why="it compares the rows of each class with all others",
+            mend="score more rows together, stratify, or use another metric",
+        )
+
+
+def _weights_for(function: Callable[..., Any], prediction: Prediction) -> dict[str, Any]:
+    """The row weights as an argument, if there are any and the function knows what they are."""
+    if prediction.weights is None:
+        return {}
+    try:
+        takes = "sample_weight" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        takes = False
+    return {"sample_weight": prediction.weights} if takes else {}

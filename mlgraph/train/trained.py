@@ -1,0 +1,92 @@
+"""Trained: what a trainer learned, as a value."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import pyarrow as pa
+import torch
+from torch import Tensor, fx
+
+from mlgraph.net.descriptor import ModelDescriptor
+from mlgraph.net.network import load_tensors, network
+
+
+@attrs.frozen(eq=False, repr=False)
+class Trained:
+    """A trained network: its description, its tensors and its history.
+
+    Args:
+        descriptor: The network, without data.
+        tensors: Weights and buffers by name, on the CPU; never changed.
+        history: One row per epoch.
+        seed: The seed of the training.
+        epochs: Number of complete epochs.
+        best_epoch: The epoch whose weights these are.
+        interrupted: Whether the user ended the training.
+        stopped: Why a callback ended it, or the empty string.
+        loss: Description of the loss.
+        optimizer: Description of the optimizer.
+    """
+
+    descriptor: ModelDescriptor
+    tensors: Mapping[str, Tensor]
+    history: pa.Table
+    seed: int
+    epochs: int
+    best_epoch: int
+    interrupted: bool
+    stopped: str
+    loss: Any
+    optimizer: Any
+
+    def module(self, device: torch.device | str = "cpu") -> fx.GraphModule:
+        """The trained network as a fresh module in eval mode; changing it changes nothing here."""
+        with seeded(0, torch.device("cpu")):
+            made = network(self.descriptor)
+        load_tensors(made, self.tensors)
+        return made.eval().to(device)
+
+    def live(self, device: torch.device) -> fx.GraphModule:
+        """The same for reading only, kept for the next call in this process."""
+        with _LOCK:
+            kept = _LIVE.setdefault(self, {})
+            if str(device) not in kept:
+                kept[str(device)] = self.module(device)
+            return kept[str(device)]
+
+    def describe(self) -> str:
+        """The state in one phrase."""
+        return f"trained for {self.epochs} epochs"
+
+    def __repr__(self) -> str:
+        size = sum(tensor.numel() for tensor in self.tensors.values())
+        return f"Trained({size} numbers, {self.epochs} epochs, seed={self.seed})"
+
+
+_LOCK = threading.Lock()
+_LIVE: weakref.WeakKeyDictionary[Trained, dict[str, fx.GraphModule]] = weakref.WeakKeyDictionary()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Run with torch's generators seeded, and leave them as they were, also after an exception.
+
+    >>> before = torch.get_rng_state()
+    >>> with seeded(1, torch.device("cpu")):
+    ...     drawn = torch.rand(1)
+    >>> bool((torch.get_rng_state() == before).all())
+    True
+    """
+    cuda = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        # Not torch.manual_seed: it would seed devices whose state nobody restores.
+        torch.default_generator.manual_seed(seed)
+        for index in cuda:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield

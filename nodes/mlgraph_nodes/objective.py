@@ -1,0 +1,95 @@
+"""What a network is trained with: its loss and its optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+
+from mlgraph.core.base import Context
+from mlgraph.core.node import Node
+from mlgraph.core.param import param
+from mlgraph.core.port import Port
+from mlgraph.data.batch import Feed
+from mlgraph.errors import GraphError
+from mlgraph.net.descriptor import ModelDescriptor
+from mlgraph.train.described import Description
+from mlgraph.train.objective import Loss, Optimizer
+
+
+class _Configuration(Node):
+    """Sets one field of the description that passes through."""
+
+    inputs = (Port("input", fit=ModelDescriptor, apply=Feed),)
+    outputs = (Port("output", fit=ModelDescriptor, apply=Feed),)
+    open_field: ClassVar[str | None] = "options"
+    sets: ClassVar[str]
+
+    def description(self) -> Description:
+        """What is set."""
+        raise NotImplementedError
+
+    def validate(self) -> None:
+        self.description()
+
+    def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        descriptor = inputs["input"]
+        if getattr(descriptor, self.sets) is not None:
+            raise GraphError(
+                f"The network has {getattr(descriptor, self.sets)!r} as its {self.sets} already.",
+                why=f"{self.key} sets the {self.sets}, and it can be set once",
+                mend="leave one of the two nodes out",
+            )
+        return (attrs.evolve(descriptor, **{self.sets: self.description()}),), None
+
+    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        return (inputs["input"],)
+
+
+class TorchLoss(_Configuration):
+    """Set the loss; its options are parameters of this node.
+
+    Args:
+        loss: A loss of ``torch.nn`` by name or class, or a function of output and target.
+
+    Raises:
+        UnknownKeyError: No loss has this name.
+        UnknownParameterError: The loss has no such option.
+
+    >>> from mlgraph import po
+    >>> po("torch_loss", "cross_entropy", label_smoothing=0.1)
+    po("torch_loss", loss='cross_entropy', label_smoothing=0.1)
+    """
+
+    sets = "loss"
+
+    loss: Any = param()
+    options: Mapping[str, Any] = param(default={})
+
+    def description(self) -> Description:
+        return Loss.of(self.loss, self.options)
+
+
+class TorchOptimizer(_Configuration):
+    """Set the optimizer; its options are parameters of this node.
+
+    Args:
+        optimizer: An optimizer of ``torch.optim`` by name or class, or a function of parameters.
+
+    Raises:
+        UnknownKeyError: No optimizer has this name.
+        UnknownParameterError: The optimizer has no such option.
+
+    >>> from mlgraph import po
+    >>> po("torch_optimizer", "sgd", lr=0.1)
+    po("torch_optimizer", optimizer='sgd', lr=0.1)
+    """
+
+    sets = "optimizer"
+
+    optimizer: Any = param(default="adamw")
+    options: Mapping[str, Any] = param(default={})
+
+    def description(self) -> Description:
+        return Optimizer.of(self.optimizer, self.options)
