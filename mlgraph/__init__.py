@@ -20,6 +20,7 @@ from mlgraph.errors import (
     ShapeError,
     StateError,
 )
+from mlgraph.net.layer import Layer
 
 __all__ = [
     "ConfigError",
@@ -27,6 +28,7 @@ __all__ = [
     "FittedGraph",
     "Graph",
     "GraphError",
+    "Layer",
     "MLGraphError",
     "Node",
     "Port",

@@ -67,7 +67,7 @@ def po(key: Any, /, *args: Any, id: str | None = None, **params: Any) -> Node:
     if not isinstance(key, str):
         return _wrapped(key, *args, id=id, **params)
     cls, chosen = find(key)
-    return cls.create(args, params, id=id or chosen)
+    return cls.create(args, params, id=chosen if id is None else id)
 
 
 def nn(key: str, /, *args: Any, id: str | None = None, **params: Any) -> Node:
@@ -84,7 +84,8 @@ def nn(key: str, /, *args: Any, id: str | None = None, **params: Any) -> Node:
         raise GraphError(f"nn() takes a key, and got {key!r}.", mend='nn("module", ...)')
     cls, chosen = find(f"nn_{key}")
     chosen = chosen.removeprefix("nn_") if chosen else None
-    return cls.create(args, params, id=id or chosen, stem=cls.key.removeprefix("nn_"))
+    id = chosen if id is None else id
+    return cls.create(args, params, id=id, stem=cls.key.removeprefix("nn_"))
 
 
 def nodes() -> Any:
@@ -171,12 +172,15 @@ def _refuse_key(cls: type[Node]) -> None:
 
 
 def _refuse_doubles(found: Mapping[str, Offer], offers: list[Offer]) -> None:
+    seen = dict(found)
     for offer in offers:
-        other = found.get(offer.node.key)
-        if other is not None and other.node is not offer.node:
+        other = seen.setdefault(offer.node.key, offer)
+        if other.node is not offer.node:
             raise GraphError(
-                f"{offer.provider} and {other.provider} both offer {offer.node.key!r}.",
-                mend="one of the packages must rename its node",
+                f"{offer.provider} and {other.provider} both offer {offer.node.key!r}."
+                if offer.provider != other.provider
+                else f"{offer.provider} offers {offer.node.key!r} twice.",
+                mend="one of the nodes must have another key",
             )
 
 

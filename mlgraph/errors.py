@@ -110,7 +110,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["scale", "pca"])
     ''
     """
-    close = difflib.get_close_matches(str(word), list(known), n=3, cutoff=0.6)
+    close = difflib.get_close_matches(str(word), [str(name) for name in known], n=3, cutoff=0.6)
     return f"Did you mean {_or(close)}?" if close else ""
 
 

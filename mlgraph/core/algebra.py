@@ -8,7 +8,8 @@ order, hash) is computed once, when it is first asked for.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
@@ -144,10 +145,12 @@ class GraphBase:
         return graph
 
     def rename(self, names: Mapping[str, str]) -> Self:
-        """The graph with nodes under other ids; edges follow."""
+        """The graph with nodes under other ids; edges follow, and all other ids stay."""
         for old in names:
             wiring.by_id(self.ids, old)
-        return self._renamed([names.get(id) for id in self.ids])
+        wanted = [names.get(id, id) for id in self.ids]
+        graph = self._renamed(wanted, [id in names for id in self.ids])
+        return type(self)(_keep_ids(graph._nodes, wanted), self._wires, self._free)
 
     def prefix(self, prefix: str) -> Self:
         """The graph with a prefix before every id.
@@ -155,7 +158,7 @@ class GraphBase:
         >>> Graph.empty().prefix("left_")
         Graph()
         """
-        return self._renamed([prefix + id for id in self.ids])
+        return self._renamed([prefix + id for id in self.ids], [True] * len(self))
 
     def subgraph(self, ids: Iterable[str]) -> Self:
         """The nodes of these ids and the edges between them; ids stay as they are."""
@@ -166,7 +169,7 @@ class GraphBase:
             for w in self._wires
             if w.source in place and w.target in place
         )
-        nodes = [self._nodes[i] for i in kept]
+        nodes = tuple(self._nodes[i] for i in kept)
         return type(self)(_keep_ids(nodes, [self.ids[i] for i in kept]), wires)
 
     # Reading ----------------------------------------------------------------------------------
@@ -303,7 +306,7 @@ class GraphBase:
         return f"{self.ids[socket.node]}.{socket.port}"
 
     def _socket(self, address: str, side: int) -> Socket:
-        id, _, port = address.partition(".")
+        id, _, port = (address, "", "") if address in self.ids else address.rpartition(".")
         index = wiring.by_id(self.ids, id)
         names = [p.name for p in self._nodes[index].ports()[side]]
         if not port and len(names) == 1:
@@ -336,15 +339,14 @@ class GraphBase:
             _refuse_lost_port(graph, wire)
         return graph
 
-    def _renamed(self, ids: Iterable[str | None]) -> Self:
-        nodes = [
-            node if id is None or id == node.id else node.renamed(id)
-            for node, id in zip(self._nodes, ids, strict=True)
-        ]
-        chosen = [node.id for node in nodes if node.id is not None]
-        twice = sorted({id for id in chosen if chosen.count(id) > 1})
+    def _renamed(self, ids: Sequence[str], changed: Sequence[bool]) -> Self:
+        twice = [id for id, count in Counter(ids).items() if count > 1]
         if twice:
             raise GraphError(f"Two nodes are called {twice[0]!r}.", mend="choose another id")
+        nodes = [
+            node.renamed(id) if new and id != node.id else node
+            for node, id, new in zip(self._nodes, ids, changed, strict=True)
+        ]
         return type(self)(tuple(nodes), self._wires, self._free)
 
 
@@ -405,11 +407,11 @@ def _structure(node: NodeBase) -> dict[str, Any]:
     return {**content, "params": kept}
 
 
-def _keep_ids(nodes: list[NodeBase], ids: list[str]) -> tuple[NodeBase, ...]:
+def _keep_ids(nodes: tuple[NodeBase, ...], ids: list[str]) -> tuple[NodeBase, ...]:
     """The nodes with those ids chosen that would not come out by themselves."""
     found = wiring.automatic_ids(nodes)
     if list(found) == ids:
-        return tuple(nodes)
+        return nodes
     return tuple(
         node if new == old else node.renamed(old)
         for node, new, old in zip(nodes, found, ids, strict=True)

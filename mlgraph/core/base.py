@@ -219,7 +219,9 @@ class NodeBase(_Declarative):
         if rest:
             name = str(self.open_field)
             plain[name] = {**plain.get(name, getattr(self, name)), **rest}
-        return attrs.evolve(self, **plain)  # type: ignore[misc]
+        if self.id is None or "." not in self.id:
+            return attrs.evolve(self, **plain)  # type: ignore[misc]
+        return attrs.evolve(self, id=None, **plain).pinned(self.id)  # type: ignore[misc]
 
     def renamed(self, id: str | None) -> Self:
         """The same node under an id the user chose, or under none."""
@@ -228,7 +230,7 @@ class NodeBase(_Declarative):
     def pinned(self, id: str) -> Self:
         """The same node under an id given by its place in a graph, which may hold dots."""
         copy = object.__new__(type(self))
-        copy.__dict__.update({k: v for k, v in self.__dict__.items() if not k.startswith("_")})
+        copy.__dict__.update({k: v for k, v in self.__dict__.items() if k != "_canonical"})
         copy.__dict__["id"] = id
         return copy
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from mlgraph.core import wiring
 from mlgraph.core.graph import FittedGraph, Graph
-from mlgraph.core.port import Port, accepts, type_name
+from mlgraph.core.port import Port, accepts, article
+from mlgraph.core.resolve import entrances
 from mlgraph.core.value import digest
 from mlgraph.errors import (
     ConfigError,
@@ -84,6 +85,39 @@ def given_values(graph: Graph, value: Any, inputs: Mapping[str, Any] | None) -> 
 
 
 def _named_inputs(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    given = _full_names(graph, inputs)
+    missing = [name for name in graph.inputs if name not in given]
+    if missing:
+        raise GraphError(
+            f"No value is given for {listing(missing)}.",
+            why=f"the graph's inputs are {listing(graph.inputs)}",
+        )
+    return given
+
+
+def to_fit(
+    graph: Graph, resolved: Graph, given: Mapping[str, Any], valid: Any, seed: int
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Training values, validation values, and whether the latter are real data.
+
+    Both by free input of the resolved graph, from values by free input of the user's.
+    """
+    doors = entrances(graph, resolved)
+    values = _entering(doors, given)
+    _refuse_types(resolved, values, "fit")
+    return _split(values, _by_door(graph, doors, valid), seed)
+
+
+def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
+    """New data by free input of the resolved graph, in the form of what was fitted on."""
+    values = _entering(entrances(fitted.graph, fitted.resolved), given)
+    values = {name: _modelled(fitted, name, value) for name, value in values.items()}
+    _refuse_types(fitted.resolved, values, "apply")
+    return values
+
+
+def _full_names(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """By ``id.port`` what may be given by ``id`` alone."""
     given: dict[str, Any] = {}
     for name, value in inputs.items():
         full = [known for known in graph.inputs if name in (known, known.partition(".")[0])]
@@ -98,52 +132,69 @@ def _named_inputs(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if full[0] in given:
             raise GraphError(f"The input {full[0]!r} is given twice.", mend="give it once")
         given[full[0]] = value
-    missing = [
-        name for name in graph.inputs if name not in given and not input_at(graph, name).optional
-    ]
-    if missing:
-        raise GraphError(
-            f"No value is given for {listing(missing)}.",
-            why=f"the graph's inputs are {listing(graph.inputs)}",
-        )
     return given
 
 
-def admitted(graph: Graph, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values by the free inputs of a graph that conversions may have been added to."""
-    admitted: dict[str, Any] = {}
-    for name in graph.inputs:
-        value = given[name] if name in given else next(iter(given.values()))
-        port = input_at(graph, name)
-        if not accepts(port.fit if port.fit is not None else port.apply, value):
-            raise _wrong_value(name, port, value)
-        admitted[name] = value
-    return admitted
+def _entering(doors: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the inputs of the plain graph, from values by those of the user's graph.
+
+    Args:
+        doors: For each input of the user's graph, the one of the plain graph that leads there.
+        given: Values by input of the user's graph.
+
+    Raises:
+        GraphError: Two values for inputs that share one.
+    """
+    values: dict[str, Any] = {}
+    for name, door in doors.items():
+        if door in values and values[door] is not given[name]:
+            raise GraphError(
+                f"{door} takes one value, and got two.",
+                why=f"it also leads to {name!r}: they were given one value while fitting",
+                mend="give them the same value, or fit the graph with inputs={...}",
+            )
+        values[door] = given[name]
+    return values
 
 
-def _wrong_value(name: str, port: Port, value: Any) -> DataError:
-    wanted = port.fit if port.fit is not None else port.apply
-    return DataError(
-        f"{name} takes a {type_name(wanted)}, and got a {type(value).__name__}.",
-        where=f"input {name!r} of the graph",
-        mend=str(getattr(wanted, "how_to_make", "")),
-    )
+def _refuse_types(graph: Graph, values: Mapping[str, Any], phase: str) -> None:
+    """Refuse values of other types than the free inputs take.
+
+    Raises:
+        DataError: Names the input, and how to make what it takes.
+    """
+    for name, value in values.items():
+        wanted = input_at(graph, name).type_in(phase)
+        if not accepts(wanted, value):
+            raise DataError(
+                f"{name} takes {article(wanted)}, and got {article(type(value))}.",
+                where=f"input {name!r} of the graph",
+                mend=str(getattr(wanted, "how_to_make", "")),
+            )
 
 
-def split(
+def _by_door(graph: Graph, doors: Mapping[str, str], valid: Any) -> Any:
+    """Validation data given by input of the user's graph, by input of the plain one."""
+    if not isinstance(valid, Mapping):
+        return valid
+    return {doors[n]: v for n, v in _full_names(graph, valid).items() if n in doors}
+
+
+def _split(
     given: Mapping[str, Any], valid: Any, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Training values, validation values, and whether the latter are real.
 
     A value that stands at several inputs is split once.
     """
-    pairs: dict[int, tuple[Any, Any]] = {}
+    train, held = {}, {}
+    done: dict[tuple[int, int], tuple[Any, Any]] = {}
     for name, value in given.items():
-        if id(value) not in pairs:
-            wanted = valid.get(name) if isinstance(valid, Mapping) else valid
-            pairs[id(value)] = _halves(name, value, wanted, node_seed(seed, "", "split"))
-    train = {name: pairs[id(value)][0] for name, value in given.items()}
-    held = {name: pairs[id(value)][1] for name, value in given.items()}
+        wanted = valid.get(name) if isinstance(valid, Mapping) else valid
+        key = id(value), id(wanted)
+        if key not in done:
+            done[key] = _halves(name, value, wanted, node_seed(seed, "", "split"))
+        train[name], held[name] = done[key]
     return train, {n: v for n, v in held.items() if v is not None}, valid is not None
 
 
@@ -159,7 +210,7 @@ def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
     return train, held
 
 
-def modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
+def _modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
     """New data in the form of what the graph was fitted on."""
     prototype = fitted.prototypes.get(name)
     if prototype is None or not hasattr(prototype, "like"):

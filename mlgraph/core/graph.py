@@ -40,6 +40,8 @@ class Composable:
             mend="use & for parallel paths, and branch({...}) for alternatives",
         )
 
+    __ror__ = __or__
+
 
 class Graph(GraphBase, Composable):
     """An immutable graph of nodes, wired port to port.

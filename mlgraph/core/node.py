@@ -66,8 +66,12 @@ def _needs_context(fit: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+class _OfGraphs(GraphError, AttributeError):
+    """Also an AttributeError, so that ``hasattr(node, "predict")`` is False."""
+
+
 def _graph_only(node: Node, method: str) -> GraphError:
-    return GraphError(
+    return _OfGraphs(
         f"A node does not {method}; a graph does.",
         where=f"node {node.default_id!r}",
         mend=f"write {node.call_name()}.as_graph().{method}(...)",

@@ -61,7 +61,10 @@ def param(
     """
     unknown = set(tags) - TAGS
     if unknown:
-        raise ConfigError(f"No parameter tag is called {listing(unknown)}.", mend=f"use {TAGS}")
+        raise ConfigError(
+            f"No parameter tag is called {listing(sorted(unknown))}.",
+            mend=f"use {listing(sorted(TAGS))}",
+        )
     details = Param(
         lower=lower,
         upper=upper,
@@ -219,9 +222,11 @@ def _typed(value: Any, hint: Any) -> Any:
         return _literal(value, typing.get_args(hint))
     if origin is tuple:
         return _tuple(value, typing.get_args(hint))
-    if origin in (collections.abc.Mapping, dict):
-        return _mapping(value)
-    return _plain(value, origin or hint)
+    if origin in (list, collections.abc.Sequence):
+        return _tuple(value, (*typing.get_args(hint), ...))
+    if (origin or hint) in (collections.abc.Mapping, dict):
+        return _mapping(value, typing.get_args(hint))
+    return _plain(value, tuple if hint is list else origin or hint)
 
 
 def _union(value: Any, hints: tuple[Any, ...]) -> Any:
@@ -251,10 +256,11 @@ def _tuple(value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(_typed(item, hint) for item, hint in zip(value, hints, strict=True))
 
 
-def _mapping(value: Any) -> FrozenDict:
+def _mapping(value: Any, hints: tuple[Any, ...]) -> FrozenDict:
     if not isinstance(value, FrozenDict):
         raise Mismatch("a dict")
-    return value
+    kind, of = hints or (Any, Any)
+    return FrozenDict({_typed(key, kind): _typed(item, of) for key, item in value.items()})
 
 
 _WORDS = {
@@ -263,6 +269,7 @@ _WORDS = {
     float: "a number",
     str: "a string",
     type(None): "None",
+    tuple: "a list",
     type: "a class",
     collections.abc.Callable: "a function",
 }

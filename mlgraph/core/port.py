@@ -97,6 +97,18 @@ def type_name(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
+def article(kind: Any) -> str:
+    """A type with its article.
+
+    >>> article(int), article(str), article(None)
+    ('an int', 'a str', 'nothing')
+    """
+    name = type_name(kind)
+    if name == "None":
+        return "nothing"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
 def accepts(kind: Any, value: Any) -> bool:
     """Whether a value may stand at a port of this type.
 
@@ -124,7 +136,7 @@ def fits(source: Any, target: Any) -> bool:
     if source is Any or target is Any or target is None:
         return True
     if source is None:
-        return False
+        return type(None) in _parts(target)
     sources, targets = _parts(source), _parts(target)
     return any(
         issubclass(a, b) or issubclass(b, a)
@@ -146,7 +158,7 @@ def clash(source: Port, target: Port) -> str | None:
             if conversion(source, target) is not None:
                 return None
             same = source.fit == source.apply and target.fit == target.apply
-            return f"{'' if same else when}{_article(given)} is not {_article(wanted)}"
+            return f"{'' if same else when}{article(given)} is not {article(wanted)}"
     return None
 
 
@@ -182,10 +194,3 @@ def _is_union(kind: Any) -> bool:
 
 def _parts(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if _is_union(kind) else (kind,)
-
-
-def _article(kind: Any) -> str:
-    name = type_name(kind)
-    if name == "None":
-        return "nothing"
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

@@ -30,30 +30,61 @@ def resolve(graph: Graph) -> Graph:
     >>> resolve(Graph.empty())
     Graph()
     """
+    return _convert(_cut(_unfolded(graph)), {})
+
+
+def admit(graph: Graph, given: Mapping[str, Any]) -> Graph:
+    """The plain graph for these values at the free inputs: conversions added where they enter.
+
+    Inputs that are given the same value share one conversion node.
+    """
+    plain = graph.resolved
+    nodes, wires, inputs = list(plain._nodes), list(plain._wires), []
+    values = {inside: given[name] for name, inside in _inlets(graph, plain).items()}
+    made: dict[tuple[Any, int], Socket] = {}
+    for socket in plain._free[0]:
+        value = values[plain._at(socket)]
+        wanted = wiring.input_port(nodes[socket.node], socket.port).fit
+        factory = None if fits(type(value), wanted) else conversion_between(type(value), wanted)
+        if factory is None:
+            inputs.append(socket)
+            continue
+        if (factory, id(value)) not in made:
+            nodes.append(_converter(factory, [str(node.id) for node in nodes]))
+            into, out = nodes[-1].ports()
+            inputs.append(Socket(len(nodes) - 1, into[0].name))
+            made[factory, id(value)] = Socket(len(nodes) - 1, out[0].name)
+        wires.append(Wire(*made[factory, id(value)], *socket))
+    grown = Graph(tuple(nodes), tuple(wires), (tuple(inputs), plain._free[1]))
+    return _convert(grown, {name: type(value) for name, value in values.items()})
+
+
+def entrances(graph: Graph, admitted: Graph) -> dict[str, str]:
+    """For each free input of a graph, the free input of the plain graph that leads there.
+
+    Inputs of paths that were cut lead nowhere and are missing.
+    """
+    feeders = {(edge.target, edge.input): admitted[edge.source] for edge in admitted.edges}
+    found = {}
+    for name, inside in _inlets(graph, graph.resolved).items():
+        id, _, port = inside.rpartition(".")
+        node = feeders.get((id, port))
+        found[name] = inside if node is None else f"{node.id}.{node.ports()[0][0].name}"
+    return found
+
+
+def _inlets(graph: Graph, plain: Graph) -> dict[str, str]:
+    """The free inputs of a graph under their names in the plain one; none for cut paths."""
+    names = zip(graph.inputs, _unfolded(graph).inputs, strict=True)
+    return {name: inside for name, inside in names if inside in plain.inputs}
+
+
+def _unfolded(graph: Graph) -> Graph:
+    """Macros replaced by their graphs; the free ports keep their order."""
     plain = _pin(graph)
     while any(node.expand() is not None for node in plain._nodes):
         plain = _unfold(plain)
-    return _convert(_cut(plain))
-
-
-def admit(graph: Graph, kinds: Mapping[str, type]) -> Graph:
-    """A resolved graph whose free inputs take values of these types, by conversion if need be.
-
-    Inputs that are given the same type share one conversion node.
-    """
-    made: dict[Any, str] = {}
-    for address, kind in kinds.items():
-        socket = graph._socket(address, 0)
-        wanted = wiring.input_port(graph._nodes[socket.node], socket.port).fit
-        factory = None if fits(kind, wanted) else conversion_between(kind, wanted)
-        if factory is None:
-            continue
-        if factory not in made:
-            node = _converter(factory, graph.ids)
-            graph = graph.add(node)
-            made[factory] = str(node.id)
-        graph = graph.connect(made[factory], address)
-    return graph
+    return plain
 
 
 def _pin(graph: Graph) -> Graph:
@@ -144,7 +175,9 @@ def _without(graph: Graph, dead: set[int], lost: set[Wire]) -> Graph:
         for socket in wiring.free_outputs(nodes, wires)
         if (active := nodes[socket.node].active_outputs()) is None or socket.port in active
     )
-    cut = Graph(nodes, wires, (wiring.free_inputs(nodes, wires), outputs))
+    # Not found again from the wires: an input whose path was cut waits for no value.
+    inputs = tuple(Socket(place[s.node], s.port) for s in graph._free[0] if s.node in place)
+    cut = Graph(nodes, wires, (inputs, outputs))
     _check_wiring(cut)
     return cut
 
@@ -171,9 +204,9 @@ def _check_wiring(graph: Graph) -> None:
             raise error.at(f"node {node.id!r}") from None
 
 
-def _convert(graph: Graph) -> Graph:
+def _convert(graph: Graph, entering: Mapping[str, type]) -> Graph:
     """With a conversion node for every output that feeds an input of a convertible type."""
-    types = _flowing(graph)
+    types = _flowing(graph, entering)
     nodes, wires = list(graph._nodes), []
     made: dict[tuple[Socket, Any], int] = {}
     for wire in graph._wires:
@@ -214,9 +247,12 @@ def _plug(nodes: Sequence[NodeBase], socket: Socket, index: int) -> Wire:
     return Wire(socket.node, socket.port, index, nodes[index].ports()[0][0].name)
 
 
-def _flowing(graph: Graph) -> Types:
+def _flowing(graph: Graph, entering: Mapping[str, type]) -> Types:
     """The types of every output, seen through nodes that pass on what they get."""
     arriving: dict[int, dict[str, tuple[Any, Any]]] = {}
+    for name, socket in zip(graph.inputs, graph._free[0], strict=True):
+        if name in entering:
+            arriving.setdefault(socket.node, {})[socket.port] = entering[name], entering[name]
     leaving = _by_end(graph, "source")
     types: Types = {}
     for index in wiring.order(len(graph._nodes), graph._wires):

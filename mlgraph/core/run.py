@@ -19,22 +19,21 @@ from mlgraph.core.base import Context, NodeBase
 from mlgraph.core.checked import CheckedGraph
 from mlgraph.core.entry import (
     Address,
-    admitted,
     given_values,
     kept_ids,
-    modelled,
     node_seed,
     output_at,
     problems,
     refuse,
     run_seed,
-    split,
     split_address,
+    to_fit,
+    to_predict,
 )
 from mlgraph.core.graph import FittedGraph, Graph
-from mlgraph.core.port import accepts, type_name
+from mlgraph.core.port import accepts, article, type_name
 from mlgraph.core.resolve import admit
-from mlgraph.core.value import digest
+from mlgraph.core.value import digest, nameless
 from mlgraph.errors import GraphError, MLGraphError, listing, together
 
 
@@ -52,10 +51,10 @@ def fit(
     refuse(problems(graph))
     seed = run_seed(seed)
     given = given_values(graph, task, inputs)
-    resolved = admit(graph.resolved, {name: type(value) for name, value in given.items()})
+    resolved = admit(graph, given)
     kept = kept_ids(resolved, keep)
     walk = _Walk(resolved, seed, "fit", cache, kept)
-    walk.enter(*split(admitted(resolved, given), valid, seed))
+    walk.enter(*to_fit(graph, resolved, given, valid, seed))
     walk.run()
     return FittedGraph(
         graph=graph,
@@ -76,8 +75,8 @@ def check(graph: Graph, task: Any, *, inputs: Mapping[str, Any] | None, valid: A
         return CheckedGraph(graph.resolved, {})
     try:
         given = given_values(graph, task, inputs)
-        resolved = admit(graph.resolved, {name: type(value) for name, value in given.items()})
-        values = split(admitted(resolved, given), valid, 0)
+        resolved = admit(graph, given)
+        values = to_fit(graph, resolved, given, valid, 0)
     except MLGraphError as error:
         raise together([*found, error], "The graph cannot be fitted.") from None
     walk = _Walk(resolved, 0, "check", None, frozenset())
@@ -89,11 +88,10 @@ def check(graph: Graph, task: Any, *, inputs: Mapping[str, Any] | None, valid: A
 
 def predict(fitted: FittedGraph, data: Any, *, inputs: Mapping[str, Any] | None) -> Any:
     """See ``FittedGraph.predict``."""
-    given = given_values(fitted.resolved, data, inputs)
+    values = to_predict(fitted, given_values(fitted.graph, data, inputs))
     walk = _Walk(fitted.resolved, fitted.seed, "apply", None, frozenset())
     walk.states = dict(fitted.states)
-    values = {name: modelled(fitted, name, value) for name, value in given.items()}
-    walk.enter(admitted(fitted.resolved, values), {}, False)
+    walk.enter(values, {}, False)
     walk.run()
     outputs = walk.outputs()
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
@@ -129,7 +127,7 @@ class _Walk:
         """Put values on the free inputs, under the address of the input itself."""
         self.entry, self.has_valid = dict(values), has_valid
         for name, value in values.items():
-            id, _, port = name.partition(".")
+            id, port = split_address(name)
             source = ("", name)
             self.feeders.setdefault(id, {}).setdefault(port, []).append(source)
             self.values[source] = value
@@ -209,28 +207,32 @@ class _Walk:
         """``fit`` of a node, or what the cache remembers of it."""
         method = "check" if self.phase == "check" else "fit"
         key = self._memo_key(id, node, sources, ctx)
-        for port in node.ports()[1] if key else ():
-            self.prints[id, port.name] = digest(str(key), port.name)
-        if key is None or self.cache is None or node.trains:
-            outputs, state = call(node, method, id, inputs, ctx)
-            return outputs, state
-        found = self.cache.get(key)
+        if key is None:
+            return _learned(id, node, call(node, method, id, inputs, ctx))
+        for port in node.ports()[1]:
+            self.prints[id, port.name] = digest(key, port.name)
+        found: tuple[Any, Any] | None = self.cache.get(key)
         if found is None:
-            found = call(node, method, id, inputs, ctx)
+            found = _learned(id, node, call(node, method, id, inputs, ctx))
             self.cache.put(key, found)
-        outputs, state = found
-        return outputs, state
+        return found
 
     def _memo_key(
         self, id: str, node: NodeBase, sources: Mapping[str, list[Address]], ctx: Context
     ) -> str | None:
-        if self.cache is None:
+        """What the results of a node depend on; None where that cannot be said.
+
+        A trainer's results also depend on the validation data, and nobody can tell what a
+        function without an importable name refers to.
+        """
+        if self.cache is None or node.trains or nameless(node.parameters()):
             return None
-        every = [address for name in sorted(sources) for address in sources[name]]
-        if not all(address in self.prints for address in every):
+        every = [(name, address) for name in sorted(sources) for address in sources[name]]
+        if not all(address in self.prints for _, address in every):
             return None
         seed = str(ctx.seed) if node.random else ""
-        return digest(node.memo_digest(), id, seed, *(self.prints[a] for a in every))
+        entering = [part for name, address in every for part in (name, self.prints[address])]
+        return digest(node.memo_digest(), id, seed, *entering)
 
     def _gather(
         self,
@@ -256,7 +258,7 @@ class _Walk:
         for port in node.ports()[1]:
             value = named[port.name]
             values[id, port.name] = value
-            if values is self.values:
+            if values is self.values and self.phase == "check":
                 # What a trainer puts out exists only when it is applied.
                 shown = type_name(port.apply) if value is None else describe(value)
                 self.flows[f"{id}.{port.name}"] = shown
@@ -312,8 +314,9 @@ def describe(value: Any) -> str:
     """
     if value is None:
         return "nothing"
-    if hasattr(value, "describe"):
-        return str(value.describe())
+    told = value.describe() if hasattr(value, "describe") else None
+    if isinstance(told, str):  # a pandas data frame describes itself by another one
+        return told
     if isinstance(value, tuple):
         return f"({', '.join(describe(item) for item in value)})"
     text = repr(value)
@@ -327,10 +330,21 @@ def _check_inputs(node: NodeBase, values: Mapping[str, Any], phase: str) -> None
         for value in found if port.variadic and found is not None else (found,):
             if port.name in values and not accepts(port.type_in(phase), value):
                 raise GraphError(
-                    f"{node.id}.{port.name} takes a {type_name(port.type_in(phase))}, "
+                    f"{node.id}.{port.name} takes {article(port.type_in(phase))}, "
                     f"and got {describe(value)}.",
                     where=f"node {node.id!r}, input {port.name!r}",
                 )
+
+
+def _learned(id: str, node: NodeBase, result: Any) -> tuple[Any, Any]:
+    if isinstance(result, tuple) and len(result) == 2:
+        return result
+    raise GraphError(
+        f"{node.call_name()} returned {describe(result)} from fit.",
+        where=f"node {id!r}",
+        why="fit returns two things: the outputs, and what was learned",
+        mend="write: return outputs, state",
+    )
 
 
 def _named_outputs(id: str, node: NodeBase, outputs: Any, phase: str) -> dict[str, Any]:
@@ -345,7 +359,7 @@ def _named_outputs(id: str, node: NodeBase, outputs: Any, phase: str) -> dict[st
         raise _bad_outputs(id, node, f"{count} for its outputs", names)
     for port, value in zip(ports, outputs, strict=True):
         if not accepts(port.type_in(phase), value):
-            wanted = f"a {type_name(port.type_in(phase))} at {port.name!r}"
+            wanted = f"{article(port.type_in(phase))} at {port.name!r}"
             raise _bad_outputs(id, node, describe(value), [wanted])
     return dict(zip(names, outputs, strict=True))
 

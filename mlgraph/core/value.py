@@ -46,6 +46,11 @@ class FrozenDict(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return canonical(self) == canonical(other)
+
     def __hash__(self) -> int:
         return hash(canonical(self))
 
@@ -54,7 +59,7 @@ class FrozenDict(Mapping[str, Any]):
 
 
 def freeze(value: Any) -> Any:
-    """The same value with lists as tuples, dicts frozen, and NumPy scalars as Python's.
+    """The same value with lists as tuples, dicts and sets frozen, and NumPy scalars as Python's.
 
     >>> freeze([1, [2]])
     (1, (2,))
@@ -63,6 +68,8 @@ def freeze(value: Any) -> Any:
         return tuple(freeze(item) for item in value)
     if isinstance(value, dict):
         return FrozenDict(value)
+    if isinstance(value, set):
+        return frozenset(value)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return freeze(value.tolist())
     return value
@@ -151,7 +158,13 @@ def address(named: Any) -> str:
     >>> address(FrozenDict)
     'mlgraph.core.value:FrozenDict'
     """
-    return f"{getattr(named, '__module__', None) or 'builtins'}:{named.__qualname__}"
+    owner = getattr(named, "__objclass__", None)
+    module = getattr(named, "__module__", None) or getattr(owner, "__module__", "builtins")
+    # ``torch.relu`` is found under its name, though not under its qualified name.
+    shortened = _found(module, named.__qualname__) is not named
+    if shortened and _found(module, getattr(named, "__name__", "")) is named:
+        return f"{module}:{named.__name__}"
+    return f"{module}:{named.__qualname__}"
 
 
 def importable(named: Any) -> bool:
@@ -161,10 +174,14 @@ def importable(named: Any) -> bool:
     (True, False)
     """
     module, _, path = address(named).partition(":")
+    return module != "__main__" and _found(module, path) is named
+
+
+def _found(module: str, path: str) -> Any:
     found: Any = sys.modules.get(module)
     for part in path.split("."):
         found = getattr(found, part, None)
-    return found is named and module != "__main__"
+    return found
 
 
 def nameless(value: Any) -> bool:
@@ -197,8 +214,8 @@ def _encode_name(named: Any) -> dict[str, Any]:
 
 def _function_digest(function: FunctionType) -> str:
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    inside = [_content(item) for item in (*cells, *(function.__defaults__ or ()))]
-    return digest(_code_bytes(function.__code__), *inside)
+    inside = (tuple(cells), function.__defaults__, function.__kwdefaults__)
+    return digest(_code_bytes(function.__code__), *map(_content, inside))
 
 
 def _content(value: Any) -> bytes:
@@ -210,7 +227,13 @@ def _content(value: Any) -> bytes:
 
 def _code_bytes(code: CodeType) -> bytes:
     constants = [
-        _code_bytes(item) if isinstance(item, CodeType) else repr(item).encode()
+        _code_bytes(item) if isinstance(item, CodeType) else _constant(item)
         for item in code.co_consts
     ]
     return digest(code.co_code, *code.co_names, *constants).encode()
+
+
+def _constant(item: Any) -> bytes:
+    if isinstance(item, frozenset):  # printed in another order in every process
+        return b"".join(sorted(map(_constant, item)))
+    return repr(item).encode()

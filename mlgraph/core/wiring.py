@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mlgraph.core.base import NodeBase
 from mlgraph.core.port import Port, clash
-from mlgraph.errors import GraphError, listing
+from mlgraph.errors import GraphError, UnknownKeyError, did_you_mean, listing
 
 
 class Wire(NamedTuple):
@@ -199,8 +199,6 @@ def by_id(ids: Sequence[str], id: str) -> int:
 
 def unknown_id(id: str, ids: Iterable[str]) -> Exception:
     """The error for an id that no node has."""
-    from mlgraph.errors import UnknownKeyError, did_you_mean
-
     known = list(ids)
     return UnknownKeyError(
         f"No node of this graph is called {id!r}.",
@@ -216,7 +214,7 @@ def group_params(ids: Iterable[str], flat: Mapping[str, object]) -> dict[str, di
         UnknownKeyError: An address whose id is not in the graph.
         GraphError: An address without a parameter name.
     """
-    known = set(ids)
+    known = dict.fromkeys(ids)
     grouped: dict[str, dict[str, object]] = {}
     for path, value in flat.items():
         id, _, name = path.partition("__")

@@ -24,13 +24,12 @@ def by_strata(strata: Ints, ratio: float, seed: int) -> Ints:
     >>> np.array([0, 0, 0, 0, 1, 1])[held]
     array([0, 1])
     """
-    generator = np.random.default_rng(seed)
-    _, strata = np.unique(strata, return_inverse=True)
     sizes = np.bincount(strata)
     counts = _shares(sizes, ratio)
-    shuffled = generator.permutation(len(strata))
-    held = [shuffled[strata[shuffled] == i][:count] for i, count in enumerate(counts.tolist())]
-    return np.sort(np.concatenate(held)).astype(np.int64)
+    shuffled = np.random.default_rng(seed).permutation(len(strata))
+    ordered = shuffled[np.argsort(strata[shuffled], kind="stable")]
+    rank = np.arange(len(strata)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(ordered[rank < np.repeat(counts, sizes)]).astype(np.int64)
 
 
 def by_groups(groups: Ints, ratio: float, seed: int) -> Ints:
@@ -63,9 +62,12 @@ def group_codes(columns: Sequence[Column]) -> Ints:
     >>> group_codes([Column.of(pa.chunked_array([[1, 2, 1]]))])
     array([0, 1, 0])
     """
-    codes = np.stack([_codes(column) for column in columns], axis=1)
-    _, combined = np.unique(codes, axis=0, return_inverse=True)
-    return np.asarray(combined.reshape(-1), dtype=np.int64)
+    combined = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        codes = _codes(column) + 1  # missing is -1
+        pairs = combined * (int(codes.max(initial=0)) + 1) + codes
+        combined = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+    return combined
 
 
 def _shares(sizes: Ints, ratio: float) -> Ints:

@@ -8,7 +8,7 @@ files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,7 @@ def _to_arrow(values: Any, copy: bool) -> pa.ChunkedArray:
 
 
 def _from_python(values: Any, copy: bool) -> pa.Array:
-    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
+    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):
         raise TypeError(f"a column is a sequence of values, not {type(values).__name__}")
     if not hasattr(values, "__array__"):
         return pa.array(list(values), from_pandas=True)

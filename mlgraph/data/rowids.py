@@ -91,6 +91,18 @@ def align_positions(here: Ints, there: Ints) -> Ints:
     )
 
 
+def repeats(row_ids: Ints) -> bool:
+    """Whether a row occurs more than once.
+
+    >>> repeats(np.array([2, 1, 2]))
+    True
+    """
+    steps = np.diff(row_ids)
+    if bool(np.all(steps > 0)):
+        return False
+    return bool(np.any(np.diff(np.sort(row_ids)) == 0))
+
+
 def _integers(values: Any, what: str) -> Ints:
     array = np.asarray(values)
     if array.size == 0 and array.ndim == 1:

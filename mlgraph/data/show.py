@@ -28,12 +28,11 @@ def counts_line(labels: Sequence[object], counts: Sequence[int], positive: objec
     """Classes and how often each occurs.
 
     >>> counts_line(["a", "b"], [2, 1], positive="b")
-    'a 2, b 1 (positive)'
+    'a (2), b (1, positive)'
     """
-    words = [f"{label} {count}" for label, count in zip(labels, counts, strict=True)]
-    if positive is not None:
-        words[labels.index(positive)] += " (positive)"
-    return _shortened(words)
+    marks = [", positive" if label == positive else "" for label in labels]
+    rows = zip(labels, counts, marks, strict=True)
+    return _shortened([f"{label} ({count}{mark})" for label, count, mark in rows])
 
 
 def _with_missing(name: str, missing: Mapping[str, int]) -> str:

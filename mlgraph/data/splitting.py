@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlgraph.data.frame import Frame
 from mlgraph.data.holdout import by_groups, by_strata, group_codes
-from mlgraph.data.rowids import find_rows
+from mlgraph.data.rowids import find_rows, repeats
 from mlgraph.errors import ConfigError, DataError
 
 Ints = NDArray[np.int64]
@@ -59,7 +59,7 @@ def _draw(frame: Frame, strata: Sequence[str], ratio: float, seed: int) -> Ints:
         )
     if groups:
         return by_groups(group_codes(groups), ratio, seed)
-    if len(np.unique(frame.row_ids)) < len(frame):  # copies of a row must not be on both sides
+    if repeats(frame.row_ids):  # copies of a row must not be on both sides
         return by_groups(frame.row_ids, ratio, seed)
     columns = [frame.columns[name] for name in strata]
     codes = group_codes(columns) if columns else np.zeros(len(frame), dtype=np.int64)

@@ -54,7 +54,7 @@ class Task(Frame):
 
     >>> Task({"size": [1.0, None, 3.0, 4.0], "y": ["a", "b", "b", "a"]}, target="y")
     Task 4 x 1, classification
-      target 'y': a 2, b 2 (positive)
+      target 'y': a (2), b (2, positive)
       float (1): size [1 missing]
     """
 

@@ -26,7 +26,7 @@ from mlgraph.core.param import param
 from mlgraph.core.port import Port
 from mlgraph.data.column import TYPES, Column
 from mlgraph.data.ingest import to_column
-from mlgraph.data.select import Selector
+from mlgraph.data.selector import Selector
 from mlgraph.data.task import Task
 from mlgraph.errors import DataError, UnknownColumnError, did_you_mean, listing
 
@@ -86,20 +86,22 @@ class TaskTransform(Node):
         self, state: Any, task: Task, names: Sequence[str], ctx: Context
     ) -> Mapping[str, Mapping[str, Any]]:
         """Results by the column in whose place they stand; for nodes that need row ids."""
-        results = self.transform_columns(state, task.table(names), ctx)
-        placed: dict[str, dict[str, Any]] = {name: {} for name in names}
-        for name, values in results.items():
-            placed[name if name in placed else names[0]][name] = values
-        return placed
+        return placed(self.transform_columns(state, task.table(names), ctx), names)
+
+    def fit_task(
+        self, task: Task, names: Sequence[str], ctx: Context
+    ) -> tuple[Any, Mapping[str, Mapping[str, Any]]]:
+        """What is learned, and the results; for nodes that find both in one step."""
+        learned = self.fit_columns(task.table(names), task, ctx)
+        return learned, self.transform_task(learned, task, names, ctx)
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         task = inputs["input"]
         names = self.affected(task)
-        learned = self.fit_columns(task.table(names), task, ctx) if names else None
+        learned, made = self.fit_task(task, names, ctx) if names else (None, {})
+        results = _as_columns(made)
         state = {"layout": layout_of(task), "columns": names, "learned": learned}
-        results = self._results(state, task, ctx)
-        state["results"] = _without_rows(results)
-        return (_replaced(task, results),), state
+        return (_replaced(task, results),), {**state, "results": _without_rows(results)}
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         task = restored(inputs["input"], state["layout"])
@@ -122,15 +124,9 @@ class TaskTransform(Node):
 
     def _results(self, state: Mapping[str, Any], task: Task, ctx: Context) -> _Results:
         names = state["columns"]
-        if not names:
-            return {}
-        if len(task) == 0 and "results" in state:
+        if not names or len(task) == 0:
             return _of_tables(state["results"])
-        parts = self.transform_task(state["learned"], task, names, ctx)
-        return {
-            place: {name: to_column(name, values, copy=False) for name, values in part.items()}
-            for place, part in parts.items()
-        }
+        return _as_columns(self.transform_task(state["learned"], task, names, ctx))
 
     def _unfit(self, name: str, kind: str) -> DataError:
         accepted = [known for known in TYPES if known in self.accepts]
@@ -254,6 +250,18 @@ def restored(task: Task, layout: Mapping[str, str]) -> Task:
     return task if task.features == tuple(layout) else task.replace({}, list(layout))
 
 
+def placed(results: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Results by the column in whose place they stand: the one of their name, or the first.
+
+    >>> placed({"b": 1, "c": 2}, ["a", "b"])
+    {'a': {'c': 2}, 'b': {'b': 1}}
+    """
+    parts: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for name, values in results.items():
+        parts[name if name in parts else names[0]][name] = values
+    return parts
+
+
 def plain(values: Any) -> pa.Array:
     """A column of a table as one array.
 
@@ -333,6 +341,13 @@ def _replaced(task: Task, results: _Results) -> Task:
             mend='rename the feature first, with po("renamecolumns", names={...})',
         )
     return task.replace({k: v for part in results.values() for k, v in part.items()}, order)
+
+
+def _as_columns(parts: Mapping[str, Mapping[str, Any]]) -> _Results:
+    return {
+        place: {name: to_column(name, values, copy=False) for name, values in part.items()}
+        for place, part in parts.items()
+    }
 
 
 def _without_rows(results: _Results) -> dict[str, pa.Table]:

@@ -111,11 +111,10 @@ class _Strands:
         """Each strand in turn as near to where it is wanted as its neighbours beside it allow."""
         x = dict(x)
         for strand in self.order:
-            low = max([x[other] + room for other, room in self.lefts[strand].items()], default=-1e9)
-            high = min(
-                [x[other] - room for other, room in self.rights[strand].items()], default=1e9
-            )
-            x[strand] = max(low, min(high, self.wanted(strand, x, {0, 1})))
+            lows = [x[other] + room for other, room in self.lefts[strand].items()]
+            highs = [x[other] - room for other, room in self.rights[strand].items()]
+            goal = self.wanted(strand, x, {0, 1})
+            x[strand] = min([max([goal, *lows]), *highs])
         return x
 
 

@@ -95,6 +95,17 @@ def edge_label(graph: GraphBase, edge: Edge, flows: Mapping[str, str] | None) ->
     return "\n".join(text for text in (ports, flow(flows, edge.source, edge.output)) if text)
 
 
+def leaving_label(graph: GraphBase, id: str, port: str, flows: Mapping[str, str] | None) -> str:
+    """The same for a free output.
+
+    >>> from mlgraph.core.route import Copy
+    >>> leaving_label(Copy(n=2).as_graph(), "copy", "output_1", None)
+    'output_1'
+    """
+    name = port if len(graph.nodes[id].ports()[1]) > 1 else ""
+    return "\n".join(text for text in (name, flow(flows, id, port)) if text)
+
+
 def flow(flows: Mapping[str, str] | None, id: str, port: str) -> str:
     """What leaves a port, or the empty string where that is not known."""
     return " ".join((flows or {}).get(f"{id}.{port}", "").split())

@@ -6,7 +6,7 @@ back; so one callback serves any number of runs at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import attrs
@@ -35,10 +35,13 @@ class Running(Protocol):
     network: nn.Module
     optimizer: torch.optim.Optimizer
     epoch: int
-    epochs: int
     step: int
     global_step: int
-    scores: Mapping[str, float]
+    scores: dict[str, float]
+
+    @property
+    def epochs(self) -> int:
+        """Total number of epochs."""
 
     def stop(self, reason: str) -> None:
         """End the training after the current epoch."""

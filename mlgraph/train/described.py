@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Self
@@ -188,12 +189,24 @@ def _accepted(
     call: Callable[..., Any], skip: int, hidden: Collection[str]
 ) -> tuple[dict[str, Any], bool]:
     try:
-        parameters = list(inspect.signature(call).parameters.values())
+        parameters = _parameters(call)
     except (TypeError, ValueError):  # some functions written in C
         return {}, True
     named = [p for p in parameters[skip:] if p.kind not in _VARIADIC and p.name not in hidden]
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
     return {p.name: p.default for p in named}, takes_any
+
+
+def _parameters(call: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    try:
+        return _cached_parameters(call)
+    except TypeError:  # not hashable, or no signature, which raises again
+        return tuple(inspect.signature(call).parameters.values())
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_parameters(call: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(call).parameters.values())
 
 
 def _reserved(described: Description, option: str) -> ConfigError:

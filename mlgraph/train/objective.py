@@ -258,7 +258,9 @@ class Optimizer(Description):
             merged = {**optimizer.options, **(options or {})}
             return cls.of(optimizer.cls, merged) if options else optimizer
         described = cls.calling(known.optimizer(optimizer), options)
-        if not described.is_open:
+        # The first optimizer of a process takes seconds (torch imports its compiler).
+        untouched = described.native and not described.options
+        if not untouched and not described.is_open:
             described._make([nn.Parameter(torch.zeros(2, 2))])
         return described
 

@@ -6,7 +6,8 @@ new data it returns a Prediction. Checked, it builds the network on the meta dev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -110,22 +111,19 @@ class Trainer(Node):
         tensors = feed.tensors(state.descriptor.tokens)
         batches = TensorBatches(tensors, None, None, self._predict_size()).to(device)
         spec = state.descriptor.task
-        output = (
-            _no_rows(spec) if not len(feed.task) else apply_network(state.live(device), batches)
-        )
+        if len(feed.task) == 0:
+            return (prediction(torch.empty(0, spec.output_size), feed.task, spec),)
+        output = apply_network(state.live(device), batches)
         return (prediction(output, feed.task, spec),)
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
-        problems: list[MLGraphError] = []
         notes: list[str] = []
-        for step in (self._check_setup, self._check_data):
-            try:
-                notes += step(descriptor, ctx)
-            except MLGraphError as error:
-                problems.append(error)
-        if problems:
-            raise together(problems, f"{len(problems)} things are wrong with the training.")
+        steps = (
+            lambda: notes.extend(self._check_setup(descriptor, ctx)),
+            lambda: self._training_data(descriptor),
+        )
+        _refuse(_findings(steps), "training")
         return (None,), Summary(tuple(notes))
 
     # Checks -----------------------------------------------------------------------------------
@@ -142,22 +140,12 @@ class Trainer(Node):
         self._check_batches(built, len(next(iter(descriptor.inputs.values()))))
         return notes
 
-    def _check_data(self, descriptor: ModelDescriptor, ctx: Context) -> list[str]:
-        self._training_data(descriptor)
-        return []
-
     def _setup(self, descriptor: ModelDescriptor, ctx: Context) -> _Setup:
         """Everything that can be decided before weights exist, every mistake at once."""
         spec = descriptor.task
         loss = descriptor.loss or default_loss(spec)
-        problems: list[MLGraphError] = []
-        for check in (lambda: check_output(descriptor), lambda: loss.check(spec)):
-            try:
-                check()
-            except MLGraphError as error:
-                problems.append(error)
-        if problems:
-            raise together(problems, f"{len(problems)} things are wrong with the network.")
+        checks = (partial(check_output, descriptor), partial(loss.check, spec))
+        _refuse(_findings(checks), "network")
         metrics = resolve_metrics(self.metrics, spec.kind) if self.metrics else {}
         return _Setup(
             loss=loss,
@@ -363,6 +351,22 @@ def _needs(spec: TaskSpec) -> str:
     if spec.is_binary:
         return "two classes need one logit, that of the positive class"
     return f"{len(spec.classes)} classes need one logit each"
+
+
+def _findings(checks: Iterable[Callable[[], Any]]) -> list[MLGraphError]:
+    """What the checks find, each run whatever the others find."""
+    found: list[MLGraphError] = []
+    for check in checks:
+        try:
+            check()
+        except MLGraphError as error:
+            found.append(error)
+    return found
+
+
+def _refuse(found: list[MLGraphError], what: str) -> None:
+    if found:
+        raise together(found, f"{len(found)} things are wrong with the {what}.")
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

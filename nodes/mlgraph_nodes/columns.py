@@ -16,7 +16,7 @@ from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port
 from mlgraph.data.column import Column
-from mlgraph.data.select import Selector
+from mlgraph.data.selector import Selector
 from mlgraph.data.task import Task
 from mlgraph.data.transform import (
     ColumnTransform,
@@ -317,4 +317,3 @@ def _check_targets(first: Task, other: Task) -> None:
             why=f"the other has {other.target!r}, with other values or classes",
             mend="transform the target before the paths part",
         )
-

@@ -9,10 +9,8 @@ was passed in is never trained. Its parameters, nested ones too, are parameters 
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import attrs
 import numpy as np
@@ -23,83 +21,18 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import Token, param
 from mlgraph.core.port import Port
-from mlgraph.core.value import FrozenDict, freeze
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
-from mlgraph.data.transform import TaskTransform, layout_of, numbers, restored, selector
+from mlgraph.data.transform import TaskTransform, placed, restored, selector
 from mlgraph.errors import ConfigError, DataError, UnknownParameterError, did_you_mean, listing
-
-# A sparse result is made dense up to this many cells (0.4 GB).
-_DENSE_CELLS = 50_000_000
-_SIMPLE = frozenset({"float", "int", "bool"})
-
-
-@attrs.frozen(repr=False)
-class EstimatorSpec:
-    """A scikit-learn estimator as a value: its class and parameters.
-
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> EstimatorSpec.of(StandardScaler(with_mean=False))
-    StandardScaler(with_mean=False)
-    """
-
-    kind: type
-    params: FrozenDict
-
-    @classmethod
-    def of(cls, estimator: Any) -> EstimatorSpec:
-        """The description of an estimator, or of the one a class makes by default.
-
-        Raises:
-            ConfigError: It has no ``get_params``.
-        """
-        if isinstance(estimator, EstimatorSpec):
-            return estimator
-        estimator = estimator() if isinstance(estimator, type) else estimator
-        if not _is_estimator(estimator):
-            raise _not_supported(estimator)
-        params = estimator.get_params(deep=False)
-        return cls(type(estimator), FrozenDict({k: _frozen(v) for k, v in params.items()}))
-
-    def build(self) -> Any:
-        """A new estimator, not fitted."""
-        return self.kind(**{name: _thawed(value) for name, value in self.params.items()})
-
-    def deep(self) -> dict[str, Any]:
-        """All parameters, those of estimators inside included, by path."""
-        return {name: _frozen(value) for name, value in self.build().get_params(deep=True).items()}
-
-    def changed(self, params: Mapping[str, Any]) -> EstimatorSpec:
-        """The same with other parameters, by path."""
-        estimator = self.build()
-        return EstimatorSpec.of(estimator.set_params(**{k: _thawed(v) for k, v in params.items()}))
-
-    def tokens(self, path: str = "") -> Iterator[tuple[str, Token]]:
-        """The tuning tokens among the parameters, by path."""
-        for name, value in self.params.items():
-            yield from _tokens(value, path + name, path)
-
-    def __mlgraph_json__(self) -> dict[str, Any]:
-        return {"class": self.kind, "params": dict(self.params)}
-
-    def __repr__(self) -> str:
-        signature = inspect.signature(self.kind).parameters
-        shown = [
-            f"{name}={value!r}"
-            for name, value in self.params.items()
-            if name not in signature or repr(freeze(signature[name].default)) != repr(value)
-        ]
-        return f"{self.kind.__name__}({', '.join(shown)})"
-
-
-@attrs.frozen(repr=False)
-class _List:
-    """A list among the parameters: some estimators tell lists from tuples."""
-
-    items: tuple[Any, ...]
-
-    def __repr__(self) -> str:
-        return repr(list(self.items))
+from mlgraph_nodes.estimatorspec import (
+    EstimatorSpec,
+    columns_of,
+    dense,
+    frame_for,
+    names_of,
+    not_supported,
+)
 
 
 class _OpenParameters(Node):
@@ -232,15 +165,179 @@ class Sklearn(_OpenParameters, TaskTransform):
             )
 
     def fit_columns(self, table: pa.Table, task: Task, ctx: Context) -> Any:
-        raise NotImplementedError  # never asked: fitting and transforming are one step
+        return self._fitted(table, task, ctx)[0]
+
+    def fit_task(
+        self, task: Task, names: Sequence[str], ctx: Context
+    ) -> tuple[Any, Mapping[str, Mapping[str, Any]]]:
+        # One step, as in a Pipeline: some estimators (TargetEncoder) return other values for the
+        # rows they learn from, so that these do not see their own target.
+        state, result = self._fitted(task.table(names), task, ctx)
+        return state, placed(columns_of(result, state["names"]), names)
 
     def transform_columns(self, state: Any, table: pa.Table, ctx: Context) -> Mapping[str, Any]:
-        x = self._frame(table)
-        result = state["estimator"].transform(x)
-        return _columns_of(result, state["names"])
+        result = state["estimator"].transform(frame_for(self.estimator, table))
+        return columns_of(dense(self.estimator, result), state["names"])
+
+    def _fitted(self, table: pa.Table, task: Task, ctx: Context) -> tuple[dict[str, Any], Any]:
+        _refuse_no_rows(self.estimator, task)
+        estimator, x = self._made(ctx), frame_for(self.estimator, table)
+        y = {} if task.target is None or not _fit_takes(estimator, "y") else {"y": _labels(task)}
+        if hasattr(estimator, "fit_transform"):
+            result = estimator.fit_transform(x, **y)
+        else:
+            result = estimator.fit(x, **y).transform(x)
+        result = dense(self.estimator, result)
+        names = names_of(estimator, result, table.column_names, ctx.id)
+        return {"estimator": estimator, "names": names}, result
+
+
+class Learner(_OpenParameters):
+    """Predict with a scikit-learn classifier or regressor.
+
+    Classifiers see the class labels, and row weights if the task has any. A classifier without
+    ``predict_proba`` gives all probability to the class it predicts.
+
+    Args:
+        estimator: The estimator, or its class. ``<id>__<parameter>`` reads and sets its parameters.
+        columns: The features to use, by default all but tensors.
+
+    Raises:
+        ConfigError: The estimator is neither classifier nor regressor.
+        DataError: It does not fit the task: the kind, weights it cannot use, missing values.
+
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> task = Task({"a": [1.0, 2.0], "y": ["u", "v"]}, target="y")
+    >>> fitted = Learner(estimator=DecisionTreeClassifier()).as_graph().fit(task)
+    >>> fitted.predict({"a": [1.1, 1.9]}).response
+    array(['u', 'v'], dtype='<U1')
+    """
+
+    inputs = (Port("input", Task),)
+    outputs = (Port("output", fit=None, apply=Prediction),)
+    trains = True
+
+    estimator: Any = param(convert=EstimatorSpec.of)
+    columns: Any = param(default=None, convert=selector)
+
+    def validate(self) -> None:
+        if _kind(self.estimator.build()) not in _TASK_KINDS:
+            raise ConfigError(
+                f"{self.estimator.kind.__name__} is neither a classifier nor a regressor.",
+                mend='write po("sklearn", estimator) for one that transforms',
+            )
+
+    def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        self._features(inputs["input"])
+        return (None,), None
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
-        return super().fit(inputs, ctx)
+        task = inputs["input"]
+        names = self._features(task)
+        _refuse_no_rows(self.estimator, task)
+        weights = task.weights()
+        given = {} if weights is None else {"sample_weight": weights}
+        x = frame_for(self.estimator, task.table(names))
+        estimator = self._made(ctx).fit(x, _labels(task), **given)
+        layout = {name: task.types[name] for name in names}
+        return (None,), {"layout": layout, "estimator": estimator}
 
-    def _frame(self, table: pa.Table) -> Any:
-        return frame_for(self.estimator, table)
+    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        task = inputs["input"]
+        table = restored(task, state["layout"]).table()
+        weights = task.weights()
+        truth = None if task.target is None else task.target_codes()
+        if task.kind == "regression":
+            response = self._answer(state["estimator"], "predict", table)
+            return (Prediction.regression(task.row_ids, response, truth, weights=weights),)
+        prob = self._probabilities(state["estimator"], table, task)
+        return (
+            Prediction.classification(
+                task.row_ids, prob, task.classes, truth, positive=task.positive, weights=weights
+            ),
+        )
+
+    def _features(self, task: Task) -> tuple[str, ...]:
+        """The columns to learn from; refuses a task that the estimator cannot learn."""
+        estimator = self.estimator.build()
+        if _TASK_KINDS[_kind(estimator)] != task.kind:
+            raise DataError(
+                f"{self.estimator.kind.__name__} cannot learn this task.",
+                why=f"it is a {_kind(estimator)}; the task is of kind {task.kind!r}",
+                mend="choose another estimator or target",
+            )
+        if task.roles["weight"] and not _fit_takes(estimator, "sample_weight"):
+            raise DataError(
+                f"{self.estimator.kind.__name__} cannot use row weights.",
+                where=f"column {task.roles['weight'][0]!r}",
+                mend="take the role away: task.with_roles(weight=None)",
+            )
+        picked = task.features if self.columns is None else self.columns.pick(task)
+        names = tuple(name for name in picked if task.types[name] != "tensor")
+        if not names:
+            raise DataError(f"{self.estimator.kind.__name__} has no features to learn from.")
+        return names
+
+    def _answer(self, estimator: Any, method: str, table: pa.Table) -> NDArray[Any]:
+        if table.num_rows == 0:
+            return np.zeros(0)
+        return np.asarray(getattr(estimator, method)(frame_for(self.estimator, table)))
+
+    def _probabilities(self, estimator: Any, table: pa.Table, task: Task) -> NDArray[Any]:
+        place = {label: i for i, label in enumerate(task.classes)}
+        if table.num_rows == 0:
+            return np.zeros((0, len(place)))
+        if not hasattr(estimator, "predict_proba"):
+            labels = self._answer(estimator, "predict", table).tolist()
+            return np.eye(len(place))[[place[label] for label in labels]]
+        found = self._answer(estimator, "predict_proba", table)
+        # Classes that had no rows in the fit are unknown to the estimator: probability 0.
+        prob = np.zeros((len(found), len(place)), dtype=found.dtype)
+        prob[:, [place[label] for label in np.asarray(estimator.classes_).tolist()]] = found
+        return prob
+
+
+_TASK_KINDS = {"classifier": "classification", "regressor": "regression"}
+
+
+def _role(spec: Any, wanted: str) -> str:
+    """``"transform"`` or ``"predict"``: what the node of an estimator does.
+
+    Raises:
+        ConfigError: The estimator cannot do it.
+    """
+    if isinstance(spec, Token):
+        return _role(EstimatorSpec.of(spec.choices[0]), wanted) if spec.choices else "transform"
+    estimator = spec.build()
+    able = {"transform"} if hasattr(estimator, "transform") else set()
+    if hasattr(estimator, "predict") and _kind(estimator) in _TASK_KINDS:
+        able.add("predict")
+    role = wanted if wanted != "auto" else "predict" if "predict" in able else "transform"
+    if role not in able:
+        raise not_supported(estimator)
+    return role
+
+
+def _kind(estimator: Any) -> str:
+    from sklearn.utils import get_tags
+
+    try:
+        return str(get_tags(estimator).estimator_type)
+    except (AttributeError, TypeError):  # not of scikit-learn, and without tags
+        return str(getattr(estimator, "_estimator_type", ""))
+
+
+def _refuse_no_rows(spec: EstimatorSpec, task: Task) -> None:
+    if len(task) == 0:
+        raise DataError(f"{spec.kind.__name__} needs rows to be fitted.")
+
+
+def _fit_takes(estimator: Any, name: str) -> bool:
+    from sklearn.utils.validation import has_fit_parameter
+
+    return bool(has_fit_parameter(estimator, name))
+
+
+def _labels(task: Task) -> NDArray[Any]:
+    codes = task.target_codes()
+    return np.array(task.classes)[codes] if task.kind == "classification" else codes

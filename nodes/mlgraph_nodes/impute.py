@@ -23,21 +23,24 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
-from mlgraph.core.value import digest
 from mlgraph.data.column import feature_type
 from mlgraph.data.task import Task
-from mlgraph.data.transform import (
-    NUMERIC,
-    ColumnTransform,
-    category,
-    codes_among,
-    levels_of,
-    plain,
-)
+from mlgraph.data.transform import NUMERIC, ColumnTransform, levels_of, plain
 from mlgraph.errors import DataError
+from mlgraph_nodes.filling import (
+    MISSING,
+    as_array,
+    between,
+    filled_category,
+    in_type,
+    median,
+    observed,
+    physical,
+    reads_as,
+    sturges,
+    uniforms,
+)
 
-MISSING = ".MISSING"
-_INT64 = np.iinfo(np.int64)
 _NUMBERS = NUMERIC | {"datetime"}
 _PLAIN = _NUMBERS | {"bool", "category", "string"}
 
@@ -57,7 +60,7 @@ class _Imputer(ColumnTransform):
         chosen, counts = self.choices(name, values)
         levels = self.levels(values)
         wanted = pa.large_string() if levels is not None else values.type
-        state = {"choices": _as_array(chosen, wanted), "levels": levels, "seed": ctx.seed}
+        state = {"choices": as_array(chosen, wanted), "levels": levels, "seed": ctx.seed}
         return state if counts is None else {**state, "counts": np.asarray(counts)}
 
     def transform_column(self, state: Any, name: str, values: pa.Array) -> Mapping[str, Any]:
@@ -78,7 +81,7 @@ class _Imputer(ColumnTransform):
         missing = pc.is_null(values)
         chosen = self.drawn(state, name, np.flatnonzero(missing), row_ids)
         if state["levels"] is not None:
-            return _filled_category(values, missing, chosen, state["levels"])
+            return filled_category(values, missing, chosen, state["levels"])
         if values.null_count == 0 or len(chosen) == 0:
             return values
         return pc.replace_with_mask(values, missing, chosen.cast(values.type))
@@ -113,8 +116,8 @@ class ImputeMean(_Imputer):
     accepts = frozenset(_NUMBERS)
 
     def choices(self, name: str, values: pa.Array) -> tuple[Any, Any]:
-        known = _physical(values)
-        return [_in_type(np.mean(known.astype(np.float64)), known) if len(known) else 0], None
+        known = physical(values)
+        return [in_type(np.mean(known.astype(np.float64)), known) if len(known) else 0], None
 
 
 class ImputeMedian(_Imputer):
@@ -131,7 +134,7 @@ class ImputeMedian(_Imputer):
     accepts = frozenset(_NUMBERS)
 
     def choices(self, name: str, values: pa.Array) -> tuple[Any, Any]:
-        return [_median(values)], None
+        return [median(values)], None
 
 
 class ImputeMode(_Imputer):
@@ -150,7 +153,7 @@ class ImputeMode(_Imputer):
     accepts = frozenset(_PLAIN)
 
     def choices(self, name: str, values: pa.Array) -> tuple[Any, Any]:
-        seen, counts = _observed(values)
+        seen, counts = observed(values)
         most = [i for i, count in enumerate(counts) if count == max(counts)]
         return seen.take(pa.array(most, pa.int64())), None
 
@@ -170,7 +173,7 @@ class ImputeSample(_Imputer):
     accepts = frozenset(_PLAIN)
 
     def choices(self, name: str, values: pa.Array) -> tuple[Any, Any]:
-        return _observed(values)
+        return observed(values)
 
 
 class ImputeConstant(_Imputer):
@@ -219,7 +222,7 @@ class ImputeConstant(_Imputer):
         kind = feature_type(values.type)
         if not _CONSTANTS[kind](self.constant):
             return f"the column is {kind}"
-        if kind == "datetime" and not _reads_as(self.constant, values.type):
+        if kind == "datetime" and not reads_as(self.constant, values.type):
             return f"the column is {values.type}"
         if kind == "category" and self.check_levels and self.constant not in levels_of(values):
             return "it is not one of the levels"
@@ -250,13 +253,13 @@ class ImputeHist(_Imputer):
     accepts = frozenset(_NUMBERS)
 
     def choices(self, name: str, values: pa.Array) -> tuple[Any, Any]:
-        known = _physical(values)
+        known = physical(values)
         return [known.min(), known.max()] if len(known) else [0, 0], None
 
     def fit_column(self, name: str, values: pa.Array, task: Task, ctx: Context) -> Any:
         state = super().fit_column(name, values, task, ctx)
-        known = _physical(values).astype(np.float64)
-        counts, edges = np.histogram(known if len(known) else np.zeros(1), _sturges(known))
+        known = physical(values).astype(np.float64)
+        counts, edges = np.histogram(known if len(known) else np.zeros(1), sturges(known))
         return {**state, "counts": counts, "edges": edges}
 
     def drawn(
@@ -269,7 +272,7 @@ class ImputeHist(_Imputer):
         bins = np.minimum(np.searchsorted(ends, where, side="right"), len(counts) - 1)
         inside = 1.0 - (ends[bins] - where) / counts[bins]
         drawn = edges[bins] * (1.0 - inside) + edges[bins + 1] * inside
-        return _as_array(_between(drawn, _physical(state["choices"])), state["choices"].type)
+        return as_array(between(drawn, physical(state["choices"])), state["choices"].type)
 
 
 class ImputeOor(_Imputer):
@@ -301,7 +304,7 @@ class ImputeOor(_Imputer):
 
     def choices(self, name: str, values: pa.Array) -> tuple[Any, Any]:
         if feature_type(values.type) in NUMERIC:
-            return [self._number(_physical(values))], None
+            return [self._number(physical(values))], None
         levels = self.levels(values)
         return [MISSING] if levels is None or MISSING in levels else [], None
 
@@ -316,7 +319,7 @@ class ImputeOor(_Imputer):
             return 0
         low, high = known.min().item(), known.max().item()
         away = self.offset + self.multiplier * (high - low)
-        return _in_type(low - away if self.min else high + away, known)
+        return in_type(low - away if self.min else high + away, known)
 
 
 class Impute(_Imputer):
@@ -337,10 +340,10 @@ class Impute(_Imputer):
     def choices(self, name: str, values: pa.Array) -> tuple[Any, Any]:
         kind = feature_type(values.type)
         if kind in _NUMBERS:
-            return [_median(values)], None
+            return [median(values)], None
         if kind == "string" or (kind == "category" and values.null_count):
             return [MISSING], None
-        seen, counts = _observed(values)
+        seen, counts = observed(values)
         return seen.slice(int(np.argmax(counts)), 1) if len(seen) else seen, None
 
     def levels(self, values: pa.Array) -> tuple[str, ...] | None:
@@ -348,122 +351,6 @@ class Impute(_Imputer):
         if known is None or MISSING in known or not values.null_count:
             return known
         return (*known, MISSING)
-
-
-def uniforms(seed: int, name: str, row_ids: NDArray[Any]) -> NDArray[np.float64]:
-    """Numbers in [0, 1) that depend on the seed, the column and the row id only.
-
-    The rounds of splitmix64 turn a counter into well-mixed bits, for all rows at once.
-
-    >>> bool(uniforms(1, "a", np.array([7]))[0] == uniforms(1, "a", np.array([5, 7]))[1])
-    True
-    """
-    start = np.uint64(int(digest(str(seed), name)[:16], 16))
-    z = row_ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ start
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-    z = z ^ (z >> np.uint64(31))
-    numbers: NDArray[np.float64] = (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return numbers
-
-
-def _filled_category(
-    values: pa.Array, missing: pa.Array, chosen: pa.Array, levels: tuple[str, ...]
-) -> pa.Array:
-    fresh = [level for level in levels_of(values) if level not in levels]
-    if not values.null_count and not fresh and levels_of(values) == levels:
-        return values
-    every = (*levels, *fresh)
-    codes = codes_among(values, every)
-    if len(chosen):
-        codes[np.asarray(missing)] = codes_among(chosen, every)
-    return category(codes, every, values.type.ordered)
-
-
-def _physical(values: pa.Array) -> NDArray[Any]:
-    """What is not missing and not infinite, as floats or 64-bit integers."""
-    known = values.drop_null()
-    if pat.is_floating(known.type):
-        floats = known.to_numpy(zero_copy_only=False).astype(np.float64)
-        return np.asarray(floats[np.isfinite(floats)])
-    if pat.is_date32(known.type):
-        known = known.cast(pa.int32())
-    return np.asarray(known.cast(pa.int64()).to_numpy(zero_copy_only=False))
-
-
-def _observed(values: pa.Array) -> tuple[pa.Array, NDArray[Any]]:
-    """The distinct values and how often they occur; a makeshift where there are none."""
-    if pat.is_dictionary(values.type):
-        words = values.dictionary.cast(pa.large_string())
-        codes = codes_among(values, words.to_pylist())
-        counts = np.bincount(codes[codes >= 0], minlength=len(words))
-        # Of a category without any values, one level is as good as another.
-        counts = counts if counts.any() else np.ones(len(words), dtype=np.int64)
-        return words.filter(pa.array(counts > 0)), counts[counts > 0]
-    found = pc.value_counts(values.drop_null())
-    if len(found) == 0:
-        stand_in = MISSING if pat.is_large_string(values.type) else 0
-        return _as_array([stand_in], values.type), np.ones(1, dtype=np.int64)
-    return found.field("values"), found.field("counts").to_numpy()
-
-
-def _median(values: pa.Array) -> Any:
-    known = np.sort(_physical(values))
-    if len(known) == 0:
-        return 0
-    low, high = known[(len(known) - 1) // 2].item(), known[len(known) // 2].item()
-    if isinstance(low, float):
-        return low / 2 + high / 2
-    half, odd = divmod(low + high, 2)  # Python's integers do not overflow
-    return half + (half % 2 if odd else 0)
-
-
-def _in_type(number: Any, known: NDArray[Any]) -> Any:
-    """A number as the column can hold it: integers rounded and within 64 bits."""
-    if known.dtype.kind == "f":
-        return float(number)
-    return min(max(round(number), int(_INT64.min)), int(_INT64.max))
-
-
-def _between(drawn: NDArray[np.float64], ends: NDArray[Any]) -> NDArray[Any]:
-    """Draws within the observed range, rounded for integers, without leaving 64 bits."""
-    low, high = ends[0], ends[-1]
-    if ends.dtype.kind == "f":
-        return np.clip(drawn, low, high)
-    rounded = np.rint(drawn)
-    above, below = rounded >= float(high), rounded <= float(low)
-    inside = np.where(above | below, 0.0, rounded).astype(np.int64)
-    return np.where(above, high, np.where(below, low, inside))
-
-
-def _sturges(known: NDArray[np.float64]) -> int:
-    return int(np.ceil(np.log2(len(known)))) + 1 if len(known) else 1
-
-
-def _as_array(values: Any, wanted: Any) -> pa.Array:
-    """Values as an array of a column's type; for dates, integers count units."""
-    if isinstance(values, pa.Array):
-        return values.cast(wanted)
-    values = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    if pat.is_boolean(wanted):
-        values = [bool(value) for value in values]
-    if pat.is_temporal(wanted):
-        return pa.array([_moment(value, wanted) for value in values], wanted)
-    return pa.array(values).cast(wanted, safe=False) if values else pa.array([], wanted)
-
-
-def _moment(value: Any, wanted: Any) -> Any:
-    if isinstance(value, str):
-        return pa.scalar(value).cast(wanted)
-    return value if not isinstance(value, np.generic) else value.item()
-
-
-def _reads_as(value: Any, wanted: Any) -> bool:
-    try:
-        _as_array([value], wanted)
-    except (pa.ArrowException, TypeError, ValueError):
-        return False
-    return True
 
 
 def _is_number(value: Any) -> bool:

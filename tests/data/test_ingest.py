@@ -294,6 +294,7 @@ def test_types_a_task_cannot_hold_are_refused_by_name(column, words: str, mend: 
         pd.DataFrame({"odd": pd.Series([1, "x"], dtype=object)}),
         {"odd": "word"},
         {"odd": 3},
+        {"odd": {1, 2}},
         {"odd": np.array([1j])},
         {"odd": np.array(1.0)},
     ],

@@ -158,3 +158,11 @@ def test_a_task_that_cannot_validate_is_refused() -> None:
         task.split(task.empty(), seed=1)
     with pytest.raises(DataError, match="'x' is missing"):
         task.split(task.drop("x"), seed=1)
+
+
+def test_several_strata_and_missing_values_make_strata_of_their_own() -> None:
+    data = {"x": list(range(40)), "p": [1, 2] * 20, "q": [None, "a", "a", None] * 10}
+    task = Task(data, stratum=["p", "q"])
+    _, valid = task.split(0.2, seed=1)
+    strata = zip(valid.column("p").to_pylist(), valid.column("q").to_pylist(), strict=True)
+    assert Counter(strata) == {(1, None): 2, (2, "a"): 2, (1, "a"): 2, (2, None): 2}

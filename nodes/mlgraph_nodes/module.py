@@ -1,0 +1,209 @@
+"""Any ``torch.nn.Module`` as a layer: its class, an instance, or a function that makes one."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from mlgraph.core.param import Mismatch, param
+from mlgraph.core.port import NAME, Port
+from mlgraph.core.value import canonical, digest, encode
+from mlgraph.errors import ConfigError
+from mlgraph.net.layer import Layer
+from mlgraph.tensor.spec import TensorSpec
+from mlgraph_nodes.function import port_names, refuse_arguments, tensor_ports
+
+
+def _kept(value: Any) -> Any:
+    """What may stand for a module, an instance as a private copy."""
+    if isinstance(value, nn.Module):
+        return Kept(value)
+    is_other_class = isinstance(value, type) and not issubclass(value, nn.Module)
+    if isinstance(value, Kept) or (callable(value) and not is_other_class):
+        return value
+    raise Mismatch("a torch.nn.Module, a subclass of it, or a function that makes one")
+
+
+class Module(Layer):
+    """A module of torch, or your own.
+
+    Shape:
+        inputs: what ``forward`` takes, by position.
+        outputs: what it returns.
+
+    Args:
+        module: A class, whose arguments are parameters of this node; a function that returns a
+            module; or a module. The module is copied at once, and every network starts from a
+            copy of that copy, so neither yours nor ours is ever trained.
+        inputs: Names of the input ports, by default the required arguments of ``forward``; a
+            single one is always called ``input``.
+        outputs: Names of the output ports, one for each tensor that is returned.
+        options: Arguments of the class or function, which may also be given as parameters.
+
+    Raises:
+        ConfigError: It is no module, or is not made by these arguments.
+
+    >>> layer = Module.create([nn.Bilinear], dict(in1_features=3, in2_features=4, out_features=5))
+    >>> layer.infer(TensorSpec(("batch", 3)), TensorSpec(("batch", 4)))
+    ((batch, 5) float32,)
+    """
+
+    open_field = "options"
+
+    module: Any = param(convert=_kept, tags={"structure"})
+    inputs: tuple[str, ...] | None = param(  # type: ignore[assignment, misc]
+        default=None, check=port_names, tags={"structure"}
+    )
+    outputs: tuple[str, ...] = param(  # type: ignore[assignment, misc]
+        default=("output",), check=port_names, tags={"structure"}
+    )
+    options: Mapping[str, Any] = param(default={})
+
+    def validate(self) -> None:
+        kind = self._kind()
+        if kind is not None and kind.forward is nn.Module.forward:
+            raise self._wrong(f"{kind.__name__} has no forward()", "wrap it in a module of yours")
+        if not isinstance(self.module, Kept):
+            mend = "give its arguments as parameters"
+            refuse_arguments(self, self.module, self.options, tensors=0, mend=mend)
+        elif self.options:
+            raise self._wrong("a finished module takes no arguments", "pass its class instead")
+
+    def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+        kind = self._kind()
+        names = self.inputs or (_required(kind) if kind else ())
+        return tensor_ports(names, self.outputs)
+
+    def build(self, *inputs: TensorSpec) -> nn.Module:
+        if isinstance(self.module, Kept):
+            return self.module.fresh()
+        module = self.module(**self.options)
+        if not isinstance(module, nn.Module):
+            raise self._wrong(
+                f"the function returned a {type(module).__name__}", "let it return a module"
+            )
+        _refuse_lazy(module)
+        # A function may return one and the same module each time.
+        return module if isinstance(self.module, type) else _copied(module)
+
+    def _kind(self) -> type[nn.Module] | None:
+        """The class of the module, where it is known before it is made."""
+        if isinstance(self.module, Kept):
+            return self.module.kind
+        return self.module if isinstance(self.module, type) else None
+
+    def _wrong(self, why: str, mend: str) -> ConfigError:
+        return ConfigError(
+            f"{self.call_name()} cannot make a layer of {self.module!r}.",
+            where=f"node {self.default_id!r}",
+            why=why,
+            mend=mend,
+        )
+
+
+class Kept:
+    """A module as a value: a private copy that is never trained, and a digest of its content.
+
+    Equal digests mean the same class, settings and weights.
+
+    Raises:
+        ConfigError: The module has no weights yet, or cannot be copied or described.
+
+    >>> Kept(nn.Dropout(0.1)) == Kept(nn.Dropout(0.1)), Kept(nn.Dropout(0.1)) == Kept(nn.Dropout())
+    (True, False)
+    """
+
+    __slots__ = ("_module", "digest")
+
+    def __init__(self, module: nn.Module) -> None:
+        _refuse_lazy(module)
+        if any(tensor.is_meta for tensor in module.state_dict().values()):
+            raise ConfigError(
+                f"The {type(module).__name__} has no weights.",
+                why="it was made on the meta device",
+                mend="pass its class",
+            )
+        try:
+            self._module = copy.deepcopy(module)
+        except Exception as error:
+            raise ConfigError(
+                f"The {type(module).__name__} cannot be copied.",
+                why=str(error),
+                mend="pass its class, or a function that makes it",
+            ) from error
+        self.digest = digest(*_content(self._module))
+
+    def fresh(self) -> nn.Module:
+        """A copy, on the device that is torch's default at the time."""
+        return _copied(self._module)
+
+    @property
+    def kind(self) -> type[nn.Module]:
+        """The class of the module."""
+        return type(self._module)
+
+    def __mlgraph_json__(self) -> dict[str, Any]:
+        return {"class": encode(self.kind), "digest": self.digest}
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Kept) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind.__name__} {self.digest[:8]}>"
+
+
+def _required(kind: type[nn.Module]) -> tuple[str, ...]:
+    """The arguments that ``forward`` cannot do without, as names of ports."""
+    arguments = list(inspect.signature(kind.forward).parameters.values())[1:]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [a.name for a in arguments if a.kind in positional and a.default is a.empty]
+    if all(map(NAME.fullmatch, names)):
+        return tuple(names)
+    return tuple(f"input_{number}" for number in range(1, len(names) + 1))
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).to(torch.get_default_device())
+
+
+def _refuse_lazy(module: nn.Module) -> None:
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
+        raise ConfigError(
+            f"The sizes of the {type(module).__name__} are not fixed.",
+            why="a lazy module gets them from its first batch, after the optimizer is made",
+            mend='use a layer that reads them from its input, such as nn("linear")',
+        )
+
+
+_INTERNAL = frozenset(nn.Module().__dict__)
+
+
+def _content(module: nn.Module) -> list[bytes]:
+    """Classes, settings and tensors of a module and its parts."""
+    content = []
+    for name, part in module.named_modules():
+        settings = {k: v for k, v in part.__dict__.items() if k not in _INTERNAL}
+        content.append(canonical([name, type(part), settings]))
+    for name, weight in module.named_parameters():
+        content += [canonical([name, weight.requires_grad]), _bytes(weight)]
+    for name, buffer in module.named_buffers():
+        content += [name.encode(), _bytes(buffer)]
+    return content
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    header = canonical([str(tensor.dtype), list(tensor.shape)])
+    return header + flat.view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,395 @@
+"""Nodes that transform the target of a regression, and predictions back; thresholds of classes.
+
+A target transformation has two outputs: the task with the new target, and ``fun``, which knows the
+way back. ``targetinvert`` takes ``fun`` and a prediction. ``with_target`` wires all of it:
+
+    task -> targetscale -> output -> graph -> targetinvert -> prediction
+                        -> fun ------------->
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from mlgraph.core.base import Context
+from mlgraph.core.graph import Graph, to_graph
+from mlgraph.core.node import Node
+from mlgraph.core.param import param
+from mlgraph.core.port import Port
+from mlgraph.data.prediction import Prediction
+from mlgraph.data.rowids import align_positions
+from mlgraph.data.task import Task
+from mlgraph.errors import ConfigError, DataError, GraphError, did_you_mean, listing
+
+_Floats = NDArray[np.float64]
+
+
+@attrs.frozen(eq=False)
+class TargetInverse:
+    """The way back from predictions of a transformed target.
+
+    Args:
+        function: From transformed quantities to those of the target.
+        row_ids: Ids of the rows that were transformed.
+        truth: Their targets before, NaN where missing; ``None`` without a target.
+
+    >>> inverse = TargetInverse(np.exp, np.array([0]), np.array([8.0]))
+    >>> inverse.invert(Prediction.regression([0], [0.0])).response
+    array([1.])
+    """
+
+    function: Callable[[_Floats], _Floats]
+    row_ids: NDArray[np.int64]
+    truth: _Floats | None = None
+
+    def invert(self, prediction: Prediction) -> Prediction:
+        """The prediction in units of the target: response, standard errors, quantiles and truth.
+
+        A standard error becomes half the distance between the ends of its interval, which is exact
+        for linear functions. Where the function falls, quantiles change places.
+
+        Raises:
+            DataError: The prediction is of other rows.
+        """
+        response = prediction.response
+        return Prediction.regression(
+            prediction.row_ids,
+            self._back(response),
+            self._truth(prediction),
+            weights=prediction.weights,
+            se=None if prediction.se is None else self._spread(response, prediction.se),
+            quantiles=self._quantiles(prediction),
+        )
+
+    def _back(self, values: _Floats) -> _Floats:
+        with np.errstate(all="ignore"):
+            return np.asarray(self.function(values), dtype=np.float64)
+
+    def _spread(self, response: _Floats, se: _Floats) -> _Floats:
+        return np.asarray(np.abs(self._back(response + se) - self._back(response - se)) / 2)
+
+    def _quantiles(self, prediction: Prediction) -> dict[float, _Floats] | None:
+        if prediction.quantiles is None:
+            return None
+        step = np.maximum(np.abs(prediction.response), 1.0) * 1e-3
+        rise = self._back(prediction.response + step) - self._back(prediction.response - step)
+        falls = bool(np.nansum(rise) < 0)
+        back = {
+            round(1 - level, 12) if falls else level: self._back(values)
+            for level, values in prediction.quantiles.items()
+        }
+        return dict(sorted(back.items()))
+
+    def _truth(self, prediction: Prediction) -> _Floats | None:
+        if self.truth is None or np.array_equal(prediction.row_ids, self.row_ids):
+            return self.truth
+        return self.truth[align_positions(prediction.row_ids, self.row_ids)]
+
+
+class TargetTransform(Node):
+    """Base of nodes that transform the target of a regression; outputs ``fun`` and the task.
+
+    Subclasses say what is learned from the target, the way there and the way back.
+
+    >>> class Halve(TargetTransform):
+    ...     def learn(self, target):
+    ...         return 2.0
+    ...
+    ...     def forward(self, state, values):
+    ...         return values / state
+    ...
+    ...     def backward(self, state, values):
+    ...         return values * state
+    >>> fitted = Halve().as_graph().fit(Task({"a": [1], "y": [3.0]}, target="y"))
+    >>> fitted.outputs["halve.output"].target_codes()
+    array([1.5])
+    """
+
+    inputs = (Port("input", Task),)
+    outputs = (Port("fun", TargetInverse), Port("output", Task))
+
+    @abstractmethod
+    def learn(self, target: _Floats) -> Any:
+        """What is learned from the target: plain data."""
+
+    @abstractmethod
+    def forward(self, state: Any, values: _Floats) -> _Floats:
+        """Targets as the model sees them."""
+
+    @abstractmethod
+    def backward(self, state: Any, values: _Floats) -> _Floats:
+        """The reverse of ``forward``."""
+
+    def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        task = inputs["input"]
+        if task.kind != "regression":
+            raise DataError(
+                f"{self.call_name()} transforms quantities.",
+                why=f"the task is of kind {task.kind!r}",
+                mend="use it in regression only",
+            )
+        target = task.target_codes()
+        state = {"learned": self.learn(target[~np.isnan(target)])}
+        lost = ~np.isfinite(self._forward(state, target)) & ~np.isnan(target)
+        if lost.any():
+            raise DataError(
+                f"{self.call_name()} makes {int(lost.sum())} targets infinite or undefined.",
+                where=f"column {task.target!r}",
+                why=f"row {task.row_ids[lost][0]}: {target[lost][0]}",
+                mend="choose a function that is defined for all targets",
+            )
+        return self.apply(state, inputs, ctx), state
+
+    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        task = inputs["input"]
+        back = _Backward(self, state["learned"])
+        if task.target is None:
+            return TargetInverse(back, task.row_ids), task
+        target = task.target_codes()
+        values = self._forward(state, target)
+        # What is undefined for new data is no target there; the truth is still restored.
+        new = task.with_target_values(np.where(np.isfinite(values), values, np.nan))
+        return TargetInverse(back, task.row_ids, target), new
+
+    def _forward(self, state: Mapping[str, Any], target: _Floats) -> _Floats:
+        with np.errstate(all="ignore"):
+            values = np.asarray(self.forward(state["learned"], target), dtype=np.float64)
+        if values.shape != target.shape:
+            raise DataError(
+                f"{self.call_name()} must make one value of every target.",
+                why=f"{len(target)} targets became an array of shape {values.shape}",
+            )
+        return values
+
+
+@attrs.frozen
+class _Backward:
+    """``backward`` of a node with what it learned; unlike a closure, it can be pickled."""
+
+    node: TargetTransform
+    state: Any
+
+    def __call__(self, values: _Floats) -> _Floats:
+        return self.node.backward(self.state, values)
+
+
+class TargetScale(TargetTransform):
+    """Standardise the target: mean 0, standard deviation 1. A constant one becomes 0.
+
+    >>> fitted = TargetScale().as_graph().fit(Task({"a": [1, 2], "y": [1.0, 3.0]}, target="y"))
+    >>> fitted.outputs["targetscale.output"].target_codes()
+    array([-1., 1.])
+    """
+
+    key = "targetscale"
+
+    def learn(self, target: _Floats) -> Any:
+        if len(target) == 0 or target.min() == target.max():
+            return {"center": float(target[0]) if len(target) else 0.0, "scale": 1.0}
+        return {"center": float(target.mean()), "scale": float(target.std()) or 1.0}
+
+    def forward(self, state: Any, values: _Floats) -> _Floats:
+        return np.asarray((values - state["center"]) / state["scale"])
+
+    def backward(self, state: Any, values: _Floats) -> _Floats:
+        return np.asarray(values * state["scale"] + state["center"])
+
+
+class TargetTrafoScaleRange(TargetTransform):
+    """Map the range of the target to an interval; a constant one goes to its lower end.
+
+    Args:
+        lower: What the smallest target becomes.
+        upper: What the largest becomes.
+
+    Raises:
+        ConfigError: The interval is empty.
+
+    >>> task = Task({"a": [1, 2], "y": [1.0, 3.0]}, target="y")
+    >>> fitted = TargetTrafoScaleRange().as_graph().fit(task)
+    >>> fitted.outputs["targettrafoscalerange.output"].target_codes()
+    array([0., 1.])
+    """
+
+    key = "targettrafoscalerange"
+
+    lower: float = 0.0
+    upper: float = 1.0
+
+    def validate(self) -> None:
+        if self.lower >= self.upper:
+            raise ConfigError(
+                f"{self.call_name()} needs an interval.",
+                why=f"lower={self.lower} is not below upper={self.upper}",
+            )
+
+    def learn(self, target: _Floats) -> Any:
+        low, high = (target.min(), target.max()) if len(target) else (0.0, 0.0)
+        return {"low": float(low), "scale": float(high - low) / (self.upper - self.lower) or 1.0}
+
+    def forward(self, state: Any, values: _Floats) -> _Floats:
+        return np.asarray((values - state["low"]) / state["scale"] + self.lower)
+
+    def backward(self, state: Any, values: _Floats) -> _Floats:
+        return np.asarray((values - self.lower) * state["scale"] + state["low"])
+
+
+class TargetMutate(TargetTransform):
+    """Transform the target by a function of yours, and predictions back by another.
+
+    Both get an array of floats and return one.
+
+    Args:
+        trafo: From the target to what the model sees.
+        inverter: The way back; by default predictions stay as they are.
+
+    Raises:
+        DataError: The function is not defined for some target of the fit.
+
+    >>> task = Task({"a": [1, 2], "y": [1.0, 1.0]}, target="y")
+    >>> fitted = TargetMutate(trafo=np.log, inverter=np.exp).as_graph().fit(task)
+    >>> fitted.outputs["targetmutate.output"].target_codes()
+    array([0., 0.])
+    """
+
+    key = "targetmutate"
+
+    trafo: Callable[..., Any] = param()
+    inverter: Callable[..., Any] | None = None
+
+    def learn(self, target: _Floats) -> Any:
+        return None
+
+    def forward(self, state: Any, values: _Floats) -> _Floats:
+        return np.asarray(self.trafo(values))
+
+    def backward(self, state: Any, values: _Floats) -> _Floats:
+        return values if self.inverter is None else np.asarray(self.inverter(values))
+
+
+class TargetInvert(Node):
+    """Bring predictions of a transformed target back to the target; truth, too.
+
+    >>> TargetInvert().ports()[0][0]
+    Port('fun', TargetInverse)
+    """
+
+    key = "targetinvert"
+    inputs = (Port("fun", TargetInverse), Port("prediction", fit=None, apply=Prediction))
+    outputs = (Port("output", fit=None, apply=Prediction),)
+
+    def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        return (None,), None
+
+    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        return (inputs["fun"].invert(inputs["prediction"]),)
+
+
+def with_target(graph: Any, trafo: TargetTransform) -> Graph:
+    """A graph that learns a transformed target, and predicts the target itself.
+
+    Args:
+        graph: A graph whose inputs take tasks and whose one output is a prediction.
+        trafo: The transformation.
+
+    Raises:
+        GraphError: The graph has no input, or not exactly one output.
+
+    >>> from mlgraph_nodes.estimator import Learner
+    >>> from sklearn.linear_model import LinearRegression
+    >>> graph = with_target(Learner(estimator=LinearRegression), TargetScale())
+    >>> task = Task({"a": [1.0, 2.0, 3.0], "y": [10.0, 20.0, 30.0]}, target="y")
+    >>> graph.fit(task).predict({"a": [4.0]}).response.round(6)
+    array([40.])
+    """
+    inner = to_graph(graph)
+    if len(inner.outputs) != 1 or not inner.inputs:
+        raise GraphError(
+            "with_target needs a graph with inputs and one output.",
+            why=f"it has {listing(inner.inputs)} and {listing(inner.outputs)}",
+        )
+    whole = trafo.as_graph() & inner & TargetInvert()
+    _, *inside, back, prediction = whole.inputs
+    fun, changed, predicted, _ = whole.outputs
+    for address in inside:
+        whole = whole.connect(changed, address)
+    return whole.connect(fun, back).connect(predicted, prediction)
+
+
+class Threshold(Node):
+    """Choose classes by thresholds on their probabilities, which stay as they are.
+
+    Args:
+        thresholds: With two classes a number: the positive class is chosen if its probability is
+            above. Else a number for every class, by which probabilities are divided before the
+            largest is chosen; a class with 0 is chosen whenever it is possible at all. May be
+            changed after fitting.
+
+    Raises:
+        DataError: Predictions have no probabilities, or classes do not fit.
+
+    >>> node = Threshold(thresholds=0.2)
+    >>> given = Prediction.classification([0], [[0.7, 0.3]], ("no", "yes"))
+    >>> node.apply(None, {"input": given}, None)[0].response
+    array(['yes'], dtype='<U3')
+    """
+
+    inputs = (Port("input", fit=None, apply=Prediction),)
+    outputs = (Port("output", fit=None, apply=Prediction),)
+
+    thresholds: float | Mapping[str, Any] = param(default=0.5, lower=0, upper=1, tags={"predict"})
+
+    def validate(self) -> None:
+        if isinstance(self.thresholds, float):
+            return
+        bad = [v for v in self.thresholds.values() if not isinstance(v, (int, float)) or v < 0]
+        if bad or not any(self.thresholds.values()):
+            raise ConfigError(
+                f"{self.call_name()} cannot take these thresholds.",
+                why="expected a number of at least 0 for every class, not all of them 0",
+            )
+
+    def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        return (None,), None
+
+    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        prediction = inputs["input"]
+        if prediction.prob is None:
+            raise DataError("A threshold needs probabilities.", why="these are quantities")
+        labels = np.array(prediction.classes)
+        response = labels[self._codes(prediction, prediction.prob)]
+        return (attrs.evolve(prediction, response=response),)
+
+    def _codes(self, prediction: Prediction, prob: _Floats) -> NDArray[np.int64]:
+        classes = prediction.classes or ()
+        if not isinstance(self.thresholds, float):
+            return self._by_class(classes, prob)
+        if len(classes) != 2 or prediction.positive is None:
+            raise DataError(
+                "One threshold is for two classes.",
+                why=f"there are {len(classes)}",
+                mend='give one per class: thresholds={"class": 0.3, ...}',
+            )
+        positive = classes.index(prediction.positive)
+        return np.where(prob[:, positive] > self.thresholds, positive, 1 - positive)
+
+    def _by_class(self, classes: tuple[Any, ...], prob: _Floats) -> NDArray[np.int64]:
+        given = {str(label): value for label, value in dict(self.thresholds).items()}  # type: ignore[arg-type]
+        known = [str(label) for label in classes]
+        wrong = sorted(given.keys() ^ set(known))
+        if wrong:
+            raise DataError(
+                "The thresholds do not fit the classes.",
+                why=f"the classes are {listing(known)}; the thresholds are of {listing(given)}",
+                mend=did_you_mean(wrong[0], known) or "give every class one",
+            )
+        limits = np.array([given[label] for label in known], dtype=np.float64)
+        ratio = np.where(limits > 0, prob / np.where(limits > 0, limits, 1.0), np.inf)
+        chosen: NDArray[np.int64] = np.argmax(np.where(prob > 0, ratio, 0.0), axis=1)
+        return chosen

@@ -1,0 +1,159 @@
+"""Every layer of the catalogue keeps every promise of a layer, for every pattern of unknown sizes.
+
+A layer that is added to the catalogue needs a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn as tnn
+
+from mlgraph import nn, po
+from mlgraph.catalogue import catalogue
+from mlgraph.net.layer import Layer
+from mlgraph.tensor.spec import TensorSpec
+from mlgraph.testing_layer import check_layer
+
+Row = tuple[Layer, Sequence[TensorSpec]]
+
+
+def floats(*shape: int) -> TensorSpec:
+    return TensorSpec(shape)
+
+
+def codes(*cardinalities: int, rows: int = 5) -> TensorSpec:
+    shape = (rows, len(cardinalities))
+    return TensorSpec(shape, torch.int64, cardinalities=cardinalities)
+
+
+def layer(key: str, *args: object, **params: object) -> Layer:
+    node = nn(key, *args, **params)
+    assert isinstance(node, Layer)
+    return node
+
+
+class TwoHeads(tnn.Module):
+    """Two inputs, two outputs, and weights."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = tnn.LazyLinear(width) if width < 0 else tnn.Linear(3, width)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.inner(x), x * y
+
+
+def make_mlp(width: int) -> tnn.Module:
+    return tnn.Sequential(tnn.Linear(3, width), tnn.ReLU())
+
+
+def half(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    return x.narrow(dim, 0, x.shape[dim] // 2)
+
+
+def mean_and_max(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x.mean(1), x.amax(1)
+
+
+PLAIN = "elu celu selu relu relu6 gelu leaky_relu prelu rrelu hardshrink softshrink hardsigmoid "
+PLAIN += "hardswish hardtanh sigmoid log_sigmoid softsign tanh tanhshrink softplus silu mish "
+PLAIN += "softmax log_softmax softmin dropout alpha_dropout identity"
+
+ROWS: list[Row] = [
+    *((layer(key), [floats(4, 5)]) for key in PLAIN.split()),
+    *((layer(key), [floats(3, 4, 6)]) for key in ("relu", "softmax", "glu", "reglu", "geglu")),
+    (layer("relu"), [floats(7)]),
+    (layer("gelu", "tanh"), [floats(4, 5)]),
+    (layer("prelu", num_parameters=5), [floats(4, 5, 3)]),
+    (layer("threshold", 0.5, -1.0), [floats(4, 5)]),
+    (layer("softmax", dim=1), [floats(4, 5, 3)]),
+    (layer("softmax2d"), [floats(2, 3, 4, 5)]),
+    (layer("glu", dim=-2), [floats(3, 6, 8)]),
+    (layer("dropout1d"), [floats(2, 3, 4)]),
+    (layer("dropout2d"), [floats(2, 3, 4, 5)]),
+    (layer("dropout3d"), [floats(2, 3, 4, 5, 2)]),
+    (layer("linear", 7), [floats(4, 5)]),
+    (layer("linear", 7, bias=False), [floats(4, 2, 5)]),
+    (layer("linear"), [floats(4, 5)]),
+    (layer("head"), [floats(4, 5)]),
+    (layer("head", bias=False), [floats(4, 5)]),
+    (layer("batch_norm1d"), [floats(4, 5)]),
+    (layer("batch_norm1d", affine=False, momentum=None), [floats(4, 5, 3)]),
+    (layer("batch_norm2d", track_running_stats=False), [floats(2, 3, 4, 5)]),
+    (layer("batch_norm3d"), [floats(2, 3, 4, 5, 2)]),
+    (layer("layer_norm"), [floats(4, 5)]),
+    (layer("layer_norm", dims=2, elementwise_affine=False), [floats(4, 5, 3)]),
+    (layer("layer_norm", dims=2, bias=False), [floats(4, 5, 3)]),
+    (layer("embedding", embedding_dim=6), [codes(3, 5, 2)]),
+    (layer("embedding", embedding_dim=6, padding_idx=1), [codes(3, 5)]),
+    (layer("embedding", embedding_dim=6, cardinalities=(3, 5)), [TensorSpec((4, 2), torch.int64)]),
+    (layer("embedding_cat"), [codes(3, 200, 1)]),
+    (layer("embedding_cat", max_dim=2), [codes(3, 7)]),
+    *((layer(key), [floats(4, 5), floats(4, 1)]) for key in ("merge_sum", "merge_prod")),
+    (layer("merge_sum"), [floats(3, 4), floats(1, 4), floats(3, 4)]),
+    (layer("merge_prod"), [floats(3, 4, 2), floats(3, 1, 2)]),
+    (layer("merge_cat"), [floats(4, 5), floats(4, 3), floats(4, 1)]),
+    (layer("merge_cat", dim=1), [floats(2, 4, 6), floats(2, 3, 6)]),
+    (layer("merge_cat"), [floats(4, 5)]),
+    (layer("flatten"), [floats(2, 3, 4)]),
+    (layer("flatten", 1, -2), [floats(2, 4, 6, 8)]),
+    (layer("flatten", start_dim=0), [floats(2, 3)]),
+    (layer("unflatten", dim=1, sizes=(2, 3)), [floats(4, 6)]),
+    (layer("unflatten", dim=-1, sizes=(2, -1)), [floats(4, 3, 6)]),
+    (layer("reshape", (-1, 2, 6)), [floats(4, 3, 4)]),
+    (layer("reshape", (2, -1)), [floats(4, 4, 6)]),
+    (layer("reshape", lambda old: (old[0], -1)), [floats(4, 3, 4)]),
+    (layer("reshape", lambda old: (old[0], old[1], 10)), [floats(4, 3, 2, 5)]),
+    (layer("squeeze", dim=(-1, -3)), [floats(4, 1, 5, 1)]),
+    (layer("squeeze", dim=1), [floats(4, 5)]),
+    (layer("squeeze", dim=0), [floats(1, 3, 5)]),
+    (layer("unsqueeze", dim=1), [floats(4, 5)]),
+    (layer("unsqueeze", dim=-1), [floats(4, 5)]),
+    (layer("permute", (0, 2, 1)), [floats(4, 5, 3)]),
+    (layer("permute", (2, 0, -2)), [floats(4, 5, 3)]),
+    (layer("transpose", 1, -1), [floats(4, 5, 3)]),
+    (layer("fn", torch.sin), [floats(4, 5)]),
+    (layer("fn", half), [floats(4, 6)]),
+    (layer("fn", half, dim=1), [floats(4, 6, 3)]),
+    (layer("fn", lambda x: x[:, :2]), [floats(4, 5)]),
+    (layer("fn", torch.matmul, inputs=("left", "right")), [floats(4, 5), floats(5, 3)]),
+    (layer("fn", mean_and_max, outputs=("mean", "max")), [floats(4, 5, 3)]),
+    (layer("module", tnn.Linear, in_features=5, out_features=2), [floats(4, 5)]),
+    (
+        layer("module", tnn.Bilinear, in1_features=3, in2_features=4, out_features=5),
+        [floats(2, 3), floats(2, 4)],
+    ),
+    (layer("module", TwoHeads, width=6, outputs=("a", "b")), [floats(2, 3), floats(2, 3)]),
+    (layer("module", make_mlp, width=4), [floats(2, 3)]),
+    (layer("module", make_mlp(4)), [floats(2, 3)]),
+    (layer("module", tnn.BatchNorm1d(3)), [floats(2, 3)]),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]!r} {list(row[1])}"[:90])
+def test_a_layer_keeps_its_promises(row: Row) -> None:
+    check_layer(row[0], row[1])
+
+
+def test_every_layer_of_the_catalogue_has_a_row() -> None:
+    offered = {key for key, offer in catalogue().offers.items() if issubclass(offer.node, Layer)}
+    assert offered - {layer.key for layer, _ in ROWS} == set()
+
+
+def test_what_is_called_nn_is_a_layer_or_unfolds_into_layers() -> None:
+    others = {
+        key
+        for key, offer in catalogue().offers.items()
+        if key.startswith("nn_") and not issubclass(offer.node, Layer)
+    }
+    assert others == {"nn_block"}
+    block = nn("block", nn("linear"), n_blocks=2)
+    assert all(isinstance(node, Layer) for node in block.as_graph().resolved.nodes.values())
+
+
+def test_every_layer_can_be_asked_for_with_po_too() -> None:
+    assert po("nn_relu").as_graph().ids == ("nn_relu",)
+    assert nn("relu").as_graph().ids == ("relu",)

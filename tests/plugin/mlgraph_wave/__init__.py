@@ -1,0 +1,1 @@
+"""A third party's package: one layer in one file, found through an entry point."""
