@@ -131,13 +131,14 @@ def check_build(layer: Layer, specs: Specs, task: TaskSpec = CLASSES) -> None:
 def check_inference(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: int = 0) -> int:
     """Inferred specs are those of real tensors, for all patterns of unknown sizes.
 
-    Also in training, and with the number of output ports.
+    Also in training. A layer may need to know a size, but not how many rows there are.
 
     Returns:
         The number of patterns that the layer accepts.
 
     Raises:
         AssertionError: A spec is wrong.
+        ShapeError: An input of an unknown number of rows is refused.
 
     >>> from mlgraph_nodes.linear import Linear
     >>> check_inference(Linear(out_features=2), (TensorSpec((5, 3)),))
@@ -157,6 +158,7 @@ def check_inference(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: 
         trained = flat(build_for(specs).train()(*_values(specs, seed)))
     for spec, tensor in zip(inferred, trained, strict=True):
         assert spec.fits(tensor), f"in training, {tuple(tensor.shape)} is not the inferred {spec}"
+    infer(tuple(spec.with_shape([f"rows{spec.dim(0)}", *spec.shape[1:]]) for spec in specs))
     return check_spec(build_for, infer, specs, seed)
 
 

@@ -155,6 +155,7 @@ class GraphBase:
     def prefix(self, prefix: str) -> Self:
         """The graph with a prefix before every id.
 
+        >>> from mlgraph.core.graph import Graph
         >>> Graph.empty().prefix("left_")
         Graph()
         """
@@ -306,7 +307,9 @@ class GraphBase:
         return f"{self.ids[socket.node]}.{socket.port}"
 
     def _socket(self, address: str, side: int) -> Socket:
-        id, _, port = (address, "", "") if address in self.ids else address.rpartition(".")
+        id, dot, port = address.rpartition(".")
+        if not dot or address in self.ids:  # ids of unfolded nodes hold dots themselves
+            id, port = address, ""
         index = wiring.by_id(self.ids, id)
         names = [p.name for p in self._nodes[index].ports()[side]]
         if not port and len(names) == 1:

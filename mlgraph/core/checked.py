@@ -54,3 +54,9 @@ class CheckedGraph:
         from mlgraph.draw.svg import draw
 
         return draw(self.graph, path, self.flows)
+
+    def plot(self, ax: Any = None) -> Any:
+        """The graph as a matplotlib picture, types and shapes on the edges; returns the axes."""
+        from mlgraph.draw.plot import plot
+
+        return plot(self.graph, ax, self.flows)

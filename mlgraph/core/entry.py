@@ -38,7 +38,11 @@ def problems(graph: Graph) -> list[MLGraphError]:
                 mend=f"give values: graph.with_params({next(iter(tokens))}=...), or search them",
             )
         )
-    absent = [name for name in sorted(graph.requires) if importlib.util.find_spec(name) is None]
+    absent = [
+        name
+        for name in sorted(graph.requires)
+        if importlib.util.find_spec(name.partition(".")[0]) is None
+    ]
     for name in absent:
         users = [id for id, node in graph.nodes.items() if name in node.requires]
         problems.append(

@@ -152,6 +152,12 @@ class Graph(GraphBase, Composable):
 
         return draw(self, path)
 
+    def plot(self, ax: Any = None) -> Any:
+        """The graph as a matplotlib picture (extra ``plot``); returns the axes."""
+        from mlgraph.draw.plot import plot
+
+        return plot(self, ax)
+
     def as_classifier(self, **options: Any) -> Any:
         """The graph as a scikit-learn classifier."""
         from mlgraph.learn.estimator import GraphClassifier

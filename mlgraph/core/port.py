@@ -35,7 +35,7 @@ class Port:
         level: Nesting of values; only 0 is supported.
 
     Raises:
-        GraphError: The name is not an identifier, or the level is not 0.
+        GraphError: The name is not an identifier, the type not one, or the level not 0.
 
     >>> Port("output", fit=None, apply=int)
     Port('output', fit=None, apply=int)
@@ -63,14 +63,10 @@ class Port:
             raise GraphError(f"A port cannot be called {name!r}.", mend="use letters, digits and _")
         if level != 0:
             raise GraphError(f"Port {name!r} asks for level {level}.", why="only 0 is supported")
-        self.__attrs_init__(
-            name,
-            type if fit is _UNSET else fit,
-            type if apply is _UNSET else apply,
-            variadic,
-            optional,
-            level,
-        )
+        kinds = (type if fit is _UNSET else fit, type if apply is _UNSET else apply)
+        for kind in kinds:
+            _refuse_kind(name, kind)
+        self.__attrs_init__(name, *kinds, variadic, optional, level)
 
     def type_in(self, phase: str) -> Any:
         """The type in ``"fit"`` or ``"apply"``."""
@@ -133,7 +129,7 @@ def fits(source: Any, target: Any) -> bool:
     >>> fits(bool, int), fits(int, str), fits(None, int), fits(int, None)
     (True, False, False, True)
     """
-    if source is Any or target is Any or target is None:
+    if Any in (*_parts(source), *_parts(target)) or target is None:
         return True
     if source is None:
         return type(None) in _parts(target)
@@ -186,6 +182,15 @@ def conversion_between(source: Any, target: Any) -> Callable[[], Any] | None:
         if issubclass(source, given) and issubclass(target, wanted):
             return factory
     return None
+
+
+def _refuse_kind(port: str, kind: Any) -> None:
+    for part in _parts(kind):
+        if not (part is Any or part is None or isinstance(part, type)):
+            raise GraphError(
+                f"Port {port!r} cannot have the type {part!r}.",
+                why="a type is a class without brackets, a union of classes, Any or None",
+            )
 
 
 def _is_union(kind: Any) -> bool:

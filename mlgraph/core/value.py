@@ -159,7 +159,7 @@ def address(named: Any) -> str:
     'mlgraph.core.value:FrozenDict'
     """
     owner = getattr(named, "__objclass__", None)
-    module = getattr(named, "__module__", None) or getattr(owner, "__module__", "builtins")
+    module = str(getattr(named, "__module__", None) or getattr(owner, "__module__", "builtins"))
     # ``torch.relu`` is found under its name, though not under its qualified name.
     shortened = _found(module, named.__qualname__) is not named
     if shortened and _found(module, getattr(named, "__name__", "")) is named:

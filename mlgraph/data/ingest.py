@@ -128,6 +128,8 @@ def _mapping(data: Mapping[Any, Any], copy: bool) -> Ingested:
 
 
 def _matrix(array: Any, copy: bool) -> Ingested:
+    if array.dtype.names:  # a structured array brings its names
+        return _mapping({name: array[name] for name in array.dtype.names}, copy)
     if array.ndim != 2:
         raise DataError(
             f"An array of shape {array.shape} is not a table.",

@@ -77,7 +77,10 @@ class Block(Node):
         inner = {name: value for name, value in (params or {}).items() if "__" in name}
         own = {name: value for name, value in (params or {}).items() if name not in inner}
         made = super().create(args, own, id=id, stem=stem)
-        return made.with_parameters(inner) if inner else made
+        try:
+            return made.with_parameters(inner) if inner else made
+        except MLGraphError as error:
+            raise error.at(f"node {made.default_id!r}") from None
 
     @classmethod
     def check_id(cls, id: str) -> None:
@@ -123,7 +126,7 @@ class Block(Node):
         if self.tokens():
             raise self._wrong(f"{listing(self.tokens())} is left to tuning", "give it a value")
         if self.n_blocks == 0:
-            return union([Identity() for _ in self.ports()[0]])
+            return union([Identity(stem="identity") for _ in self.ports()[0]])
         return functools.reduce(Graph.then, map(self._copy, range(self.n_blocks)))
 
     def _copy(self, number: int) -> Graph:

@@ -8,24 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from mlgraph.errors import ShapeError
 from mlgraph.tensor.spec import TensorSpec
 
+FLOAT = 'nn("fn", torch.Tensor.float)'
+
 
 def need_floats(x: TensorSpec) -> None:
-    """Refuse codes and other integers.
+    """Refuse codes, other integers and complex numbers.
 
     Raises:
-        ShapeError: The dtype is neither floating point nor complex.
+        ShapeError: The dtype is not one of floating-point numbers.
 
     >>> need_floats(TensorSpec(("batch", 4)))
     """
-    if not (x.dtype.is_floating_point or x.dtype.is_complex):
+    if not x.dtype.is_floating_point:
         raise ShapeError(
             "Floating-point numbers are needed.",
-            why=f"the dtype is {str(x.dtype).removeprefix('torch.')}",
-            mend='embed codes with nn("embedding"), make other integers floats with '
-            'nn("fn", torch.Tensor.float)',
+            why=f"the dtype is {_name(x.dtype)}",
+            mend=f'embed codes with nn("embedding"), make other integers floats with {FLOAT}',
+        )
+
+
+def need_singles(x: TensorSpec) -> None:
+    """Refuse numbers that are not of the precision of weights, or of a lower one.
+
+    Raises:
+        ShapeError: They are integers, complex, or of higher precision.
+
+    >>> need_singles(TensorSpec(("batch", 4)))
+    """
+    need_floats(x)
+    weights = torch.get_default_dtype()
+    if torch.finfo(x.dtype).bits > torch.finfo(weights).bits:
+        raise ShapeError(
+            f"Numbers of dtype {_name(weights)} are needed.",
+            why=f"weights are {_name(weights)}, and the input is {_name(x.dtype)}",
+            mend=f"put {FLOAT} before it",
         )
 
 
@@ -90,3 +111,7 @@ def need_halves(x: TensorSpec, dim: int) -> None:
             why=f"dimension {dim} has size {size}",
             mend="give the layer before it an even size",
         )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

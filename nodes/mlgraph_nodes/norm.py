@@ -10,7 +10,7 @@ from mlgraph.core.param import param
 from mlgraph.errors import ShapeError
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph_nodes.demands import need_floats, need_rank
+from mlgraph_nodes.demands import need_singles, need_rank
 
 
 class _BatchNorm(Layer):
@@ -26,7 +26,7 @@ class _BatchNorm(Layer):
     track_running_stats: bool = True
 
     def build(self, x: TensorSpec) -> nn.Module:
-        need_floats(x)
+        need_singles(x)
         need_rank(x, self.ranks, self.layout)
         return self.torch_class(x.size(1), **self.parameters())
 
@@ -125,7 +125,7 @@ class LayerNorm(Layer):
     bias: bool = True
 
     def build(self, x: TensorSpec) -> nn.Module:
-        need_floats(x)
+        need_singles(x)
         if self.dims >= x.rank:
             raise ShapeError(
                 f"The last {self.dims} dimensions would include the batch.",

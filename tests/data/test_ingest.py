@@ -345,3 +345,8 @@ def test_a_column_may_bring_itself() -> None:
             return Task({"a": [1, 2]}).columns["a"]
 
     assert values(Task({"a": Lazy(), "b": [3, 4]}), "a") == [1, 2]
+
+
+def test_a_structured_array_brings_its_names():
+    array = np.array([(1.0, 2), (3.0, 4)], dtype=[("length", float), ("count", int)])
+    assert Task(array).types == {"length": "float", "count": "int"}

@@ -15,7 +15,7 @@ from mlgraph import nn, po
 from mlgraph.catalogue import catalogue
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph.testing_layer import check_layer
+from mlgraph.testing_layer import check_inference, check_layer
 
 Row = tuple[Layer, Sequence[TensorSpec]]
 
@@ -40,7 +40,7 @@ class TwoHeads(tnn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = tnn.LazyLinear(width) if width < 0 else tnn.Linear(3, width)
+        self.inner = tnn.Linear(3, width)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.inner(x), x * y
@@ -119,7 +119,7 @@ ROWS: list[Row] = [
     (layer("fn", half), [floats(4, 6)]),
     (layer("fn", half, dim=1), [floats(4, 6, 3)]),
     (layer("fn", lambda x: x[:, :2]), [floats(4, 5)]),
-    (layer("fn", torch.matmul, inputs=("left", "right")), [floats(4, 5), floats(5, 3)]),
+    (layer("fn", torch.atan2, inputs=("y", "x")), [floats(4, 5), floats(4, 5)]),
     (layer("fn", mean_and_max, outputs=("mean", "max")), [floats(4, 5, 3)]),
     (layer("module", tnn.Linear, in_features=5, out_features=2), [floats(4, 5)]),
     (
@@ -136,6 +136,11 @@ ROWS: list[Row] = [
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]!r} {list(row[1])}"[:90])
 def test_a_layer_keeps_its_promises(row: Row) -> None:
     check_layer(row[0], row[1])
+
+
+@pytest.mark.parametrize("key", PLAIN.split())
+def test_a_layer_that_keeps_the_shape_accepts_every_pattern(key: str) -> None:
+    assert check_inference(layer(key), (floats(3, 4, 5),)) == 2**3
 
 
 def test_every_layer_of_the_catalogue_has_a_row() -> None:

@@ -1,0 +1,1 @@
+"""Graphs as scikit-learn estimators; imported on first use only, as it needs scikit-learn."""

@@ -1,0 +1,174 @@
+"""What scikit-learn passes to ``fit`` and ``predict``, checked, as what a Task is made of.
+
+Two ways lead in. Arrays, and data frames of integers and floats only, are checked as scikit-learn
+checks them (shape, finiteness, type) and become columns of floats. Data frames with columns of
+another type (strings, categories, booleans, dates) keep their types: scikit-learn checks names and
+number of columns, the task and the nodes of the graph check the values. Arrays of objects with
+strings in them go the second way if the graph can work on categories.
+
+``validate_data`` also sets ``n_features_in_`` and ``feature_names_in_``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from mlgraph.data.ingest import ingest
+from mlgraph.data.task import Task
+from mlgraph.errors import DataError
+
+
+def training_data(
+    estimator: Any, X: Any, y: Any = None, *, y_numeric: bool = False
+) -> tuple[Any, NDArray[Any] | None]:
+    """Checked features and target of a fit.
+
+    Args:
+        estimator: The estimator that is fitted; learns number and names of the features.
+        X: An array or data frame, rows first.
+        y: One value per row, or None where the estimator can do without.
+        y_numeric: Whether the target is a quantity.
+
+    Returns:
+        What a Task is made of, and the target as a one-dimensional array.
+
+    Raises:
+        ValueError: scikit-learn's, in its words.
+    """
+    if _keeps_types(estimator, X):
+        validate_data(estimator, X, "no_validation" if y is None else y, skip_check_array=True)
+        table = _columns(X)
+        if y is not None:
+            y = validate_data(estimator, y=y, y_numeric=y_numeric)
+            check_consistent_length(X, y)
+        return table, y
+    rules = _rules(estimator)
+    if y is None:
+        matrix = validate_data(estimator, X, **rules)
+    else:
+        matrix, y = validate_data(estimator, X, y, y_numeric=y_numeric, **rules)
+    names = getattr(estimator, "feature_names_in_", None)
+    return _by_name(matrix, _numbered(matrix) if names is None else names), y
+
+
+def new_data(estimator: Any, X: Any, names: Sequence[str]) -> Any:
+    """Checked features of new rows, as what a Task is made of.
+
+    Args:
+        estimator: The fitted estimator.
+        X: An array or data frame.
+        names: What the columns of an array are called.
+
+    Raises:
+        ValueError: scikit-learn's, in its words.
+    """
+    if _keeps_types(estimator, X):
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+        # Columns without names of their own are found by place.
+        return _columns(X, None if hasattr(estimator, "feature_names_in_") else names)
+    matrix = validate_data(estimator, X, reset=False, **_rules(estimator))
+    return _by_name(matrix, names)
+
+
+def row_weights(sample_weight: Any, rows: int) -> NDArray[np.float64] | None:
+    """Checked weights, or None.
+
+    Raises:
+        ValueError: Not one number of at least 0 per row, or all are 0.
+
+    >>> row_weights([1, 2], 2)
+    array([1., 2.])
+    """
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(
+        sample_weight, np.empty((rows, 1)), dtype=np.float64, ensure_non_negative=True
+    )
+    if not np.any(weights):
+        raise DataError(
+            "All sample weights are zero.",
+            why="at least one row must count",
+            mend="leave sample_weight out, or give some row a weight above 0",
+        )
+    return np.asarray(weights, dtype=np.float64)
+
+
+def training_task(
+    table: Any,
+    y: Any = None,
+    *,
+    kind: str | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> Task:
+    """A task of checked features, target and weights, under names that are free.
+
+    >>> training_task({"y": [1.0, 2.0]}, [0.5, 1.5], kind="regression").target
+    'y_2'
+    """
+    columns: dict[str, Any] = dict(ingest(table).columns)
+    roles: dict[str, str] = {}
+    for role, name, values in (("target", "y", y), ("weight", "sample_weight", weights)):
+        if values is not None:
+            roles[role] = _free(name, columns)
+            columns[roles[role]] = values
+    return Task(columns, **roles, kind=kind)  # type: ignore[arg-type]
+
+
+def _rules(estimator: Any) -> dict[str, Any]:
+    """How arrays are checked. Floats: integers would later refuse new rows with fractions."""
+    finite: bool | str = "allow-nan" if get_tags(estimator).input_tags.allow_nan else True
+    return {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
+
+
+def _keeps_types(estimator: Any, X: Any) -> bool:
+    """Whether the columns of X have types that an array of floats would lose."""
+    if hasattr(X, "iloc") and hasattr(X, "dtypes") and getattr(X, "ndim", 0) == 2:
+        return any(getattr(dtype, "kind", "O") not in "iuf" for dtype in X.dtypes)
+    if hasattr(X, "__arrow_c_stream__") and getattr(X, "shape", ()) and len(X.shape) == 2:
+        return not all(_is_number(field.type) for field in pa.table(X).schema)
+    if isinstance(X, (np.ndarray, list)) and get_tags(estimator).input_tags.categorical:
+        return _has_strings(np.asarray(X, dtype=object) if isinstance(X, list) else X)
+    return False
+
+
+def _is_number(arrow: Any) -> bool:
+    return bool(pa.types.is_integer(arrow) or pa.types.is_floating(arrow))
+
+
+def _has_strings(array: NDArray[Any]) -> bool:
+    objects = array.dtype.kind == "O" and any(isinstance(value, str) for value in array.flat)
+    return array.ndim == 2 and (objects or array.dtype.kind == "U")
+
+
+def _columns(X: Any, names: Sequence[str] | None = None) -> Any:
+    """The columns by name; those of an array by place."""
+    if isinstance(X, (np.ndarray, list)):
+        matrix = np.asarray(X, dtype=object)
+        columns = [matrix[:, i].tolist() for i in range(matrix.shape[1])]
+        return dict(zip(names or _numbered(matrix), columns, strict=True))
+    if names is None:
+        return X
+    return dict(zip(names, ingest(X).columns.values(), strict=True))
+
+
+def _numbered(matrix: NDArray[Any]) -> list[str]:
+    return [f"x{i}" for i in range(matrix.shape[1])]
+
+
+def _by_name(matrix: NDArray[Any], names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    return {name: matrix[:, i] for i, name in enumerate(names)}
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """The name, or the first of ``name_2``, ``name_3``, ... that no column has."""
+    known, number, free = set(taken), 2, name
+    while free in known:
+        free, number = f"{name}_{number}", number + 1
+    return free
