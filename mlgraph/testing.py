@@ -22,12 +22,12 @@ import attrs
 import numpy as np
 import pyarrow as pa
 
+from mlgraph._alike import alike, alike_columns, rows_of
 from mlgraph.core.base import Context, NodeBase
 from mlgraph.core.graph import FittedGraph
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
 from mlgraph.core.route import Nop
-from mlgraph.core.value import canonical
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.select import sel
 from mlgraph.data.task import Task
@@ -95,9 +95,9 @@ def wrong_input(node: Node, task: Task) -> None:
 def repeatable(node: Node, task: Task) -> None:
     """With one seed, two fits agree, and so do two applications of one fit."""
     one, two = _fit(node, task), _fit(node, task)
-    _alike(_outputs(one), _outputs(two), "two fits")
-    _alike(one.predict(task), one.predict(task), "two applications")
-    _alike(one.predict(task), two.predict(task), "applications of two fits")
+    alike(_outputs(one), _outputs(two), "two fits")
+    alike(one.predict(task), one.predict(task), "two applications")
+    alike(one.predict(task), two.predict(task), "applications of two fits")
 
 
 def fit_is_apply(node: Node, task: Task) -> None:
@@ -105,7 +105,7 @@ def fit_is_apply(node: Node, task: Task) -> None:
     fitted = _fit(node, task)
     made, applied = _outputs(fitted), _by_port(node, fitted.predict(task))
     for name, value in made.items():
-        _alike(value, applied[name], f"output {name!r} of fit and apply")
+        alike(value, applied[name], f"output {name!r} of fit and apply")
 
 
 def input_unchanged(node: Node, task: Task) -> None:
@@ -127,7 +127,7 @@ def column_order(node: Node, task: Task) -> None:
     fitted = _fit(node, task)
     turned = task.replace({}, tuple(reversed(task.features)))
     wanted = _by_port(node, fitted.predict(task))
-    _alike(wanted, _apply(node, fitted, turned), "columns in another order", ordered=False)
+    alike(wanted, _apply(node, fitted, turned), "columns in another order", ordered=False)
 
 
 def no_features(node: Node, task: Task) -> None:
@@ -144,7 +144,7 @@ def no_rows(node: Node, task: Task) -> None:
     fitted = _fit(node, task)
     full, none = fitted.predict(task), fitted.predict(task.empty())
     for name, value in _by_port(node, none).items():
-        _alike(_rows(_by_port(node, full)[name], []), value, f"output {name!r} of no rows")
+        alike(rows_of(_by_port(node, full)[name], []), value, f"output {name!r} of no rows")
 
 
 def one_row(node: Node, task: Task) -> None:
@@ -167,14 +167,14 @@ def columns_restriction(node: Node, task: Task) -> None:
     if not isinstance(node, TaskTransform):
         return
     nothing = node.with_parameters({"columns": sel.none()})
-    _alike(_fit(nothing, task).predict(task), task, "a task of which no column is selected")
+    alike(_fit(nothing, task).predict(task), task, "a task of which no column is selected")
     names = node.affected(task)
     half = names[: (len(names) + 1) // 2]
     part = node.with_parameters({"columns": sel.names(*half)})
     found = _fit(part, task).predict(task)
     alone = _fit(node, task.select(half)).predict(task.select(half)) if half else found
     for name in alone.features if half else ():
-        _alike_columns(found, alone, name, "half of the columns")
+        alike_columns(found, alone, name, "half of the columns")
     for name in task.features:
         kept = name in half or found.columns[name] is task.columns[name]
         assert kept, f"column {name!r}, which was not selected, was changed"
@@ -194,7 +194,7 @@ def target_blind(node: Node, task: Task) -> None:
         new = Task(table, row_ids=task.row_ids, **_goal(task, table))
         if task.target not in new.columns:
             new = fitted.prototypes[next(iter(fitted.prototypes))].like(new)
-        _alike(wanted, fitted.predict(new), "another target", target=False)
+        alike(wanted, fitted.predict(new), "another target", target=False)
 
 
 def empty_class(node: Node, task: Task) -> None:
@@ -222,7 +222,7 @@ def validation(node: Node, task: Task) -> None:
     ids = [node.default_id, "probe_of_valid"]
     graph = (node.as_graph() & _ProbeOfValid()).connect(f"{ids[0]}.{name}", ids[1])
     found = graph.fit(train, valid=held, seed=SEED).states[ids[1]]
-    _alike(wanted[name], found, "validation data")
+    alike(wanted[name], found, "validation data")
 
 
 def copies(node: Node, task: Task) -> None:
@@ -233,7 +233,7 @@ def copies(node: Node, task: Task) -> None:
     assert json.loads(json.dumps(content)) == content, "its JSON does not survive"
     fitted = _fit(node, task)
     again = pickle.loads(pickle.dumps(fitted))
-    _alike(fitted.predict(task), again.predict(task), "a pickled fit")
+    alike(fitted.predict(task), again.predict(task), "a pickled fit")
 
 
 def hashes(node: Node, task: Task) -> None:
@@ -282,8 +282,8 @@ def position(node: Node, task: Task) -> None:
     """What comes out does not depend on what else is in the graph."""
     alone = _fit(node, task)
     longer = (Nop(id="before") >> node).fit(task, seed=SEED)
-    _alike(_outputs(alone), _outputs(longer), "another graph")
-    _alike(alone.predict(task), longer.predict(task), "another graph")
+    alike(_outputs(alone), _outputs(longer), "another graph")
+    alike(alone.predict(task), longer.predict(task), "another graph")
 
 
 PROMISES: Mapping[str, Callable[[Node, Task], None]] = {
@@ -366,23 +366,11 @@ def _goal(task: Task, table: pa.Table) -> dict[str, Any]:
     return {"target": task.target, "kind": task.kind}
 
 
-def _rows(value: Any, places: Any) -> Any:
-    rows = np.asarray(places, dtype=np.int64)
-    if isinstance(value, Task):
-        return value.take(rows)
-    changes = {
-        field.name: getattr(value, field.name)[rows]
-        for field in attrs.fields(Prediction)
-        if isinstance(getattr(value, field.name), np.ndarray)
-    }
-    return attrs.evolve(value, **changes)
-
-
 def _parts_are_whole(node: Node, fitted: FittedGraph, task: Task, parts: Any) -> None:
     whole = _by_port(node, fitted.predict(task))
     for places in parts:
         for name, value in _by_port(node, fitted.predict(task.take(places))).items():
-            _alike(_rows(whole[name], places), value, f"rows {list(places)[:3]} on their own")
+            alike(rows_of(whole[name], places), value, f"rows {list(places)[:3]} on their own")
 
 
 def _refuses(kind: type[Exception], attempt: Callable[[], Any]) -> Exception:
@@ -391,52 +379,3 @@ def _refuses(kind: type[Exception], attempt: Callable[[], Any]) -> Exception:
     except kind as error:
         return error
     raise AssertionError(f"no {kind.__name__} was raised")
-
-
-def _alike(one: Any, two: Any, of: str, *, ordered: bool = True, target: bool = True) -> None:
-    """Assert that two results are the same, up to rounding."""
-    if isinstance(one, Mapping):
-        assert one.keys() == two.keys(), f"{of}: outputs {list(one)} and {list(two)}"
-        for name in one:
-            _alike(one[name], two[name], of, ordered=ordered, target=target)
-    elif isinstance(one, Task):
-        _alike_tasks(one, two, of, ordered, target)
-    elif isinstance(one, Prediction):
-        _alike_arrays(one.row_ids, two.row_ids, of)
-        _alike_arrays(one.response, two.response, of)
-        _alike_arrays(one.prob, two.prob, of)
-
-
-def _alike_tasks(one: Task, two: Task, of: str, ordered: bool, target: bool) -> None:
-    names = (one.features, two.features)
-    same = names[0] == names[1] if ordered else set(names[0]) == set(names[1])
-    assert same, f"{of}: features {names[0]} and {names[1]}"
-    assert one.same_rows(two), f"{of}: other rows"
-    for name in one.features:
-        _alike_columns(one, two, name, of)
-    if target and one.target is not None:
-        _alike_arrays(one.target_codes(), two.target_codes(), f"{of}, target")
-
-
-def _alike_columns(one: Task, two: Task, name: str, of: str) -> None:
-    types = (one.types[name], two.types[name])
-    assert types[0] == types[1], f"{of}: column {name!r} is {types[0]} and {types[1]}"
-    if types[0] == "tensor":
-        same = one.columns[name].fingerprint == two.columns[name].fingerprint
-        assert same, f"{of}: column {name!r} differs"
-        return
-    assert one.levels(name) == two.levels(name), f"{of}: column {name!r} has other levels"
-    left, right = one.column(name), two.column(name)
-    if types[0] == "float":
-        _alike_arrays(left.to_numpy(), right.to_numpy(), f"{of}, column {name!r}")
-    else:
-        assert left.to_pylist() == right.to_pylist(), f"{of}: column {name!r} differs"
-
-
-def _alike_arrays(one: Any, two: Any, of: str) -> None:
-    if one is None or two is None:
-        assert one is two, f"{of}: one has it, the other not"
-    elif one.dtype.kind == "f":
-        np.testing.assert_allclose(one, two, rtol=1e-7, atol=1e-9, err_msg=of)
-    else:
-        assert canonical(one.tolist()) == canonical(two.tolist()), f"{of}: values differ"

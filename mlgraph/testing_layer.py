@@ -19,7 +19,7 @@ from mlgraph.core.value import nameless
 from mlgraph.data.batch import Feed, NumericToken
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
-from mlgraph.errors import GraphError
+from mlgraph.errors import GraphError, MLGraphError
 from mlgraph.net.descriptor import ModelDescriptor, Source
 from mlgraph.net.layer import Layer
 from mlgraph.net.network import network
@@ -57,6 +57,7 @@ def check_layer(
     check_value(layer)
     check_id(layer)
     check_build(layer, known, task)
+    check_rows(layer, known, task)
     for seed in seeds:
         check_inference(layer, known, task, seed)
         check_network(layer, known, task, seed)
@@ -128,17 +129,32 @@ def check_build(layer: Layer, specs: Specs, task: TaskSpec = CLASSES) -> None:
     assert layer.canonical() == before[0], f"build changed {layer!r}"
 
 
+def check_rows(layer: Layer, specs: Specs, task: TaskSpec = CLASSES) -> None:
+    """A layer may need to know sizes, but never how many rows there are.
+
+    Raises:
+        AssertionError: An input of an unknown number of rows is refused.
+
+    >>> from mlgraph_nodes.linear import Linear
+    >>> check_rows(Linear(out_features=2), (TensorSpec((5, 3)),))
+    """
+    unknown = [spec.with_shape([f"rows{spec.dim(0)}", *spec.shape[1:]]) for spec in specs]
+    try:
+        layer.infer(*unknown, task=task)
+    except MLGraphError as error:
+        raise AssertionError(f"{layer!r} needs to know the number of rows: {error}") from error
+
+
 def check_inference(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: int = 0) -> int:
     """Inferred specs are those of real tensors, for all patterns of unknown sizes.
 
-    Also in training. A layer may need to know a size, but not how many rows there are.
+    Also in training, where sizes may not differ from those of evaluation.
 
     Returns:
         The number of patterns that the layer accepts.
 
     Raises:
         AssertionError: A spec is wrong.
-        ShapeError: An input of an unknown number of rows is refused.
 
     >>> from mlgraph_nodes.linear import Linear
     >>> check_inference(Linear(out_features=2), (TensorSpec((5, 3)),))
@@ -158,7 +174,6 @@ def check_inference(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: 
         trained = flat(build_for(specs).train()(*_values(specs, seed)))
     for spec, tensor in zip(inferred, trained, strict=True):
         assert spec.fits(tensor), f"in training, {tuple(tensor.shape)} is not the inferred {spec}"
-    infer(tuple(spec.with_shape([f"rows{spec.dim(0)}", *spec.shape[1:]]) for spec in specs))
     return check_spec(build_for, infer, specs, seed)
 
 
@@ -230,5 +245,6 @@ __all__ = [
     "check_inference",
     "check_layer",
     "check_network",
+    "check_rows",
     "check_value",
 ]

@@ -318,8 +318,8 @@ class GraphBase:
             kind = ("input", "output")[side]
             raise GraphError(
                 f"{id!r} has no {kind} {port!r}." if port else f"Which {kind} of {id!r}?",
-                why=f"its {kind}s are {listing(names)}",
-                mend=did_you_mean(port, names) or f"write {id}.{names[0]}",
+                why=f"its {kind}s are {listing(names)}" if names else f"it has no {kind}s",
+                mend=did_you_mean(port, names) or f"write {id}.{names[0]}" if names else "",
             )
         return Socket(index, port)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
+
+from sklearn.utils import get_tags
 
 from mlgraph.core.base import NodeBase
 from mlgraph.core.entry import problems, refuse
@@ -92,8 +93,6 @@ def gives_probabilities(graph: Any) -> bool:
     >>> gives_probabilities(Graph.empty())
     True
     """
-    if not isinstance(graph, Graph):
-        return True
     learners = [_estimator(node) for node in _nodes(graph) if node.trains]
     return all(hasattr(made, "predict_proba") for made in learners if made is not None)
 
@@ -105,7 +104,7 @@ def takes_missing(graph: Any) -> bool:
     False
     """
     return any(
-        node.key.startswith("impute") or _tag(node, "allow_nan") for node in _nodes_or_none(graph)
+        node.key.startswith("impute") or _tag(node, "allow_nan") for node in _nodes(graph)
     )
 
 
@@ -115,10 +114,12 @@ def takes_categories(graph: Any) -> bool:
     >>> takes_categories(Graph.empty())
     False
     """
-    keys = {node.key for node in _nodes_or_none(graph)}
-    wrapped = any(_tag(node, "categorical") for node in _nodes_or_none(graph))
-    return wrapped or any(
-        key.startswith("encode") or key == "ingress_categ" or "embedding" in key for key in keys
+    return any(
+        node.key.startswith("encode")
+        or node.key == "ingress_categ"
+        or "embedding" in node.key
+        or _tag(node, "categorical")
+        for node in _nodes(graph)
     )
 
 
@@ -149,16 +150,14 @@ def _has(node: NodeBase, name: str) -> bool:
     return node.trains and name in node.field_names()
 
 
-def _nodes(graph: Graph) -> Iterator[NodeBase]:
+def _nodes(graph: Any) -> tuple[NodeBase, ...]:
     """The nodes that run; those of the graph as written if what runs is not decided yet."""
+    if not isinstance(graph, Graph):
+        return ()
     try:
-        yield from graph.resolved.nodes.values()
+        return tuple(graph.resolved.nodes.values())
     except MLGraphError:
-        yield from graph.nodes.values()
-
-
-def _nodes_or_none(graph: Any) -> tuple[NodeBase, ...]:
-    return tuple(_nodes(graph)) if isinstance(graph, Graph) else ()
+        return tuple(graph.nodes.values())
 
 
 def _kind_of(node: NodeBase) -> str | None:
@@ -186,14 +185,10 @@ def _estimator(node: Any) -> Any:
 
 
 def _estimator_type(estimator: Any) -> str:
-    from sklearn.utils import get_tags
-
     return str(get_tags(estimator).estimator_type)
 
 
 def _tag(node: Any, name: str) -> bool:
-    from sklearn.utils import get_tags
-
     made = _estimator(node)
     return made is not None and bool(getattr(get_tags(made).input_tags, name))
 

@@ -43,15 +43,14 @@ def training_data(
         ValueError: scikit-learn's, in its words.
     """
     if _keeps_types(estimator, X):
-        validate_data(estimator, X, "no_validation" if y is None else y, skip_check_array=True)
-        table = _columns(X)
-        if y is not None:
-            y = validate_data(estimator, y=y, y_numeric=y_numeric)
-            check_consistent_length(X, y)
-        return table, y
+        # The target first: its check forgets the names of the features.
+        y = None if y is None else validate_data(estimator, y=y, y_numeric=y_numeric)
+        validate_data(estimator, X, y, skip_check_array=True)
+        check_consistent_length(X, y)
+        return _columns(X), y
     rules = _rules(estimator)
     if y is None:
-        matrix = validate_data(estimator, X, **rules)
+        matrix = validate_data(estimator, X, None, **rules)
     else:
         matrix, y = validate_data(estimator, X, y, y_numeric=y_numeric, **rules)
     names = getattr(estimator, "feature_names_in_", None)
@@ -113,12 +112,12 @@ def training_task(
     'y_2'
     """
     columns: dict[str, Any] = dict(ingest(table).columns)
-    roles: dict[str, str] = {}
+    roles: dict[str, Any] = {}
     for role, name, values in (("target", "y", y), ("weight", "sample_weight", weights)):
         if values is not None:
             roles[role] = _free(name, columns)
             columns[roles[role]] = values
-    return Task(columns, **roles, kind=kind)  # type: ignore[arg-type]
+    return Task(columns, **roles, kind=kind)
 
 
 def _rules(estimator: Any) -> dict[str, Any]:

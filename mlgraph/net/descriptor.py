@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import attrs
 import torch.nn
 
-from mlgraph.core.value import canonical, digest, encode
-from mlgraph.data.batch import Feed, IngressToken
+from mlgraph.core.value import canonical, digest
+from mlgraph.data.batch import Feed, IngressToken, NumericToken
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import GraphError, MLGraphError, listing
@@ -23,7 +23,11 @@ from mlgraph.tensor.spec import TensorSpec
 
 
 class Source(NamedTuple):
-    """A tensor in the network: the call (or ingress) that makes it, and which of its outputs."""
+    """A tensor in the network: the call (or ingress) that makes it, and which of its outputs.
+
+    >>> Source("linear")
+    Source(id='linear', index=0)
+    """
 
     id: str
     index: int = 0
@@ -69,8 +73,7 @@ class Call:
     @functools.cached_property
     def digest(self) -> str:
         """Digest of everything but where it stands."""
-        specs = [encode(repr(spec)) for spec in (*self.inputs, *self.outputs)]
-        content = [self.id, [list(source) for source in self.sources], specs, self.task]
+        content = [self.id, self.sources, self.inputs, self.outputs, self.task]
         return digest(self.layer.canonical(), canonical(content))
 
     def __eq__(self, other: object) -> bool:
@@ -93,7 +96,12 @@ class ModelDescriptor:
         inputs: The task that enters at each ingress; not part of the network.
         loss: Description of the loss, or None for the task's default.
         optimizer: Description of the optimizer, or None for the default.
-        callbacks: Descriptions of callbacks, by id.
+        callbacks: Callbacks, by id.
+
+    >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y")
+    >>> ModelDescriptor.entering(NumericToken("numbers", ("x",)), task)
+    ModelDescriptor(numbers (batch, 1) float32 -> 0 layers -> numbers (batch, 1) float32; loss
+    default, optimizer default)
     """
 
     task: TaskSpec
@@ -107,6 +115,7 @@ class ModelDescriptor:
     callbacks: Mapping[str, Any] = attrs.field(factory=dict)
 
     how_to_feed = 'put po("ingress_num") or po("ingress_categ") between them'
+    how_to_make = f"give it a Task, which enters by itself: {Task.how_to_make}"
 
     @classmethod
     def entering(cls, token: IngressToken, task: Task) -> ModelDescriptor:
@@ -127,7 +136,9 @@ class ModelDescriptor:
         """
         present = self.calls.get(call.id)
         if (present is not None and present != call) or call.id in self.tokens:
-            raise GraphError(f"Two layers of one network are called {call.id!r}.")
+            raise GraphError(
+                f"Two parts of one network are called {call.id!r}.", mend="rename one of them"
+            )
         calls = {**self.calls, call.id: call}
         return tuple(
             attrs.evolve(self, calls=calls, source=Source(call.id, i), spec=spec)

@@ -9,18 +9,18 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
 import attrs
 import torch
 from torch import nn
-from torch.fx import GraphModule
+from torch.fx import Graph, GraphModule
 
 from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
-from mlgraph.core.value import digest
+from mlgraph.core.value import canonical, nameless
 from mlgraph.data.batch import Feed
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import GraphError, MLGraphError
@@ -40,7 +40,11 @@ def layer_port(name: str, *, variadic: bool = False) -> Port:
 
 @attrs.frozen
 class Start:
-    """What ``initialize`` may look at: the training tensors, by ingress id."""
+    """What ``initialize`` may look at: the training tensors, by ingress id.
+
+    >>> Start({"numbers": torch.ones(2, 1)}).tensors["numbers"].mean()
+    tensor(1.)
+    """
 
     tensors: Mapping[str, torch.Tensor]
 
@@ -49,8 +53,8 @@ class Layer(Node):
     """A node that stands for an ``nn.Module`` built by ``build``.
 
     The arguments of ``build`` are the input ports: one is called ``input``, several have the
-    arguments' names, ``*inputs`` is variadic. Tensors are passed to the module by position. A
-    keyword-only argument ``task`` gets the TaskSpec.
+    arguments' names, ``*inputs`` is variadic. Tensors are passed to the module by position. An
+    argument ``task`` is no port: it gets the TaskSpec.
 
     >>> class Double(Layer):
     ...     def build(self, x):
@@ -109,7 +113,7 @@ class Layer(Node):
             specs,
             name=name or self.default_id.removeprefix("nn_"),
             outputs=[port.name for port in self.ports()[1]],
-            key=(type(self), self._parameter_digest, told),
+            key=self._infer_key(told),
         )
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
@@ -120,8 +124,7 @@ class Layer(Node):
             found = self.infer(*specs, task=network.task, name=ctx.id)
         except MLGraphError as error:
             fed = ", ".join(f"{d.source.id!r} {d.spec}" for d in arriving)
-            error.where = ", ".join(filter(None, [f"node {ctx.id!r}, fed by {fed}", error.where]))
-            raise
+            raise error.at(f"node {ctx.id!r}, fed by {fed}") from error.__cause__
         sources = tuple(descriptor.source for descriptor in arriving)
         call = Call(ctx.id, self, sources, specs, found, network.task)
         return network.extended(call), None
@@ -140,15 +143,21 @@ class Layer(Node):
             raise GraphError(f"{self.call_name()} has nothing to work on.", mend="feed its input")
         return tuple(found)
 
-    @functools.cached_property
-    def _parameter_digest(self) -> str:
-        values = {name: getattr(self, name) for name in self.field_names()}
-        return digest(*(_stable(value) for value in values.values()))
+    def _infer_key(self, told: TaskSpec | None) -> Hashable:
+        """What the specs of the outputs depend on; None where that cannot be said."""
+        parameters = self.parameters()
+        # A lambda is known by its code, and may refer to anything outside it.
+        return None if nameless(parameters) else (type(self), canonical(parameters), told)
+
+    @property
+    def default_id(self) -> str:
+        id = super().default_id
+        return f"nn_{id}" if id in _attributes() else id
 
     @classmethod
     def check_id(cls, id: str) -> None:
         super().check_id(id)
-        if hasattr(GraphModule, id):
+        if id in _attributes():
             raise GraphError(
                 f"A layer cannot be called {id!r}.",
                 why="torch modules have an attribute of this name",
@@ -156,10 +165,10 @@ class Layer(Node):
             )
 
 
-def _stable(value: Any) -> bytes:
-    from mlgraph.core.value import canonical
-
-    return canonical(value)
+@functools.cache
+def _attributes() -> frozenset[str]:
+    """What a network without layers has already."""
+    return frozenset(dir(GraphModule(nn.Module(), Graph())))
 
 
 @functools.cache
@@ -174,9 +183,10 @@ def _asks_for_task(cls: type[Layer]) -> bool:
 
 @functools.cache
 def _input_ports(cls: type[Layer]) -> tuple[Port, ...]:
-    several = [a for a in _arguments(cls) if a.kind is inspect.Parameter.VAR_POSITIONAL]
-    if several:
-        return (layer_port(several[0].name, variadic=True),)
+    kinds = {a.name: a.kind for a in _arguments(cls) if a.name != "task"}
+    several = inspect.Parameter.VAR_POSITIONAL
     single = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [argument.name for argument in _arguments(cls) if argument.kind in single]
-    return (layer_port("input"),) if len(names) == 1 else tuple(map(layer_port, names))
+    names = [name for name, kind in kinds.items() if kind in (*single, several)]
+    if len(names) == 1 and kinds[names[0]] is not several:
+        return (layer_port("input"),)
+    return tuple(layer_port(name, variadic=kinds[name] is several) for name in names)

@@ -7,12 +7,13 @@ without mlgraph's engine, under ``torch.compile`` and ``torch.export``.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import fx, nn
 
-from mlgraph.net.descriptor import ModelDescriptor, Source
+from mlgraph.errors import MLGraphError
+from mlgraph.net.descriptor import Call, ModelDescriptor, Source
 
 
 def network(
@@ -22,16 +23,35 @@ def network(
 
     Args:
         descriptor: The network.
-        device: Where the weights are made; ``"meta"`` allocates none.
+        device: Where the weights are made; ``"meta"`` allocates none, but for layers that cannot
+            be built there.
 
     Raises:
         MLGraphError: A layer cannot be built.
+
+    >>> from mlgraph.data.batch import NumericToken
+    >>> from mlgraph.data.task import Task
+    >>> token = NumericToken("numbers", ("a", "b"))
+    >>> network(ModelDescriptor.entering(token, Task({"a": [1.0], "b": [2.0]})))(torch.ones(1, 2))
+    tensor([[1., 1.]])
     """
-    root = nn.Module()
-    with torch.device(device or "cpu"):
-        for call in descriptor.reachable():
-            _add(root, call.id, call.make())
+    root, place = nn.Module(), torch.device(device or "cpu")
+    for call in descriptor.reachable():
+        _add(root, call.id, _made(call, place))
     return fx.GraphModule(root, _wired(descriptor), class_name="Network")
+
+
+def _made(call: Call, device: torch.device) -> nn.Module:
+    try:
+        with device:
+            return call.make()
+    except MLGraphError:
+        raise
+    except Exception:
+        if device.type != "meta":
+            raise
+    with torch.random.fork_rng(devices=[]):  # some modules look at values while they are made
+        return call.make()
 
 
 def _add(root: nn.Module, id: str, module: nn.Module) -> None:
@@ -46,23 +66,37 @@ def _add(root: nn.Module, id: str, module: nn.Module) -> None:
 
 
 def _wired(descriptor: ModelDescriptor) -> fx.Graph:
+    """The calls as code; a layer of several outputs is unpacked as far as they are used."""
     graph = fx.Graph()
-    calls = descriptor.reachable()
-    used = dict.fromkeys(source for call in calls for source in call.sources)
-    used[descriptor.source] = None
-    values: dict[Source, fx.Node] = {}
-    for id in descriptor.tokens:
-        values[Source(id)] = graph.placeholder(id.replace(".", "_"))
-    for call in calls:
-        made = graph.call_module(call.id, tuple(values[source] for source in call.sources))
+    values = {
+        Source(id): graph.placeholder(name) for id, name in _arguments(descriptor.tokens).items()
+    }
+    several: dict[str, fx.Node] = {}
+
+    def value(source: Source) -> fx.Node:
+        if source not in values:
+            item = (several[source.id], source.index)
+            values[source] = graph.call_function(operator.getitem, item)
+        return values[source]
+
+    for call in descriptor.reachable():
+        made = graph.call_module(call.id, tuple(map(value, call.sources)))
         if len(call.outputs) == 1:
             values[Source(call.id)] = made
-            continue
-        for source in used:
-            if source.id == call.id:
-                values[source] = graph.call_function(operator.getitem, (made, source.index))
-    graph.output(values[descriptor.source])
+        several[call.id] = made
+    graph.output(value(descriptor.source))
     return graph
+
+
+def _arguments(ids: Iterable[str]) -> dict[str, str]:
+    """A name for each input: its id, as far as Python takes it."""
+    names: dict[str, str] = {}
+    for id in ids:
+        name = id.replace(".", "_")
+        while name == "self" or name in names.values():
+            name += "_"
+        names[id] = name
+    return names
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -75,5 +109,20 @@ def n_parameters(module: nn.Module) -> int:
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy tensors into the module, by name; every name must be there."""
+    """Copy tensors into the module, by name; every name must be there.
+
+    >>> module = nn.Linear(1, 1, bias=False)
+    >>> load_tensors(module, {"weight": torch.tensor([[2.0]])})
+    >>> module.weight.item()
+    2.0
+    """
     module.load_state_dict(dict(tensors), strict=True, assign=False)
+
+
+def copied(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the weights and buffers of a module, by name.
+
+    >>> list(copied(nn.Linear(1, 1)))
+    ['weight', 'bias']
+    """
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -23,7 +23,11 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"No device is called {name!r}.", mend='device="auto"') from error
+        raise ConfigError(
+            f"No device is called {name!r}.",
+            why=f"available are {', '.join(_available())}",
+            mend='device="auto" takes what is there',
+        ) from error
     if device.type not in (*_available(), "meta"):
         raise ConfigError(
             f"The device {name!r} is not available.",

@@ -1,4 +1,4 @@
-"""From the outputs of a network to a Prediction."""
+"""What the outputs of a network mean: what a task needs them to be, and the Prediction they are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,29 @@ from torch import Tensor
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
+from mlgraph.errors import ShapeError
+from mlgraph.net.descriptor import ModelDescriptor
+
+
+def check_output(descriptor: ModelDescriptor) -> None:
+    """Refuse a network whose output is not what the task needs.
+
+    Raises:
+        ShapeError: Wrong rank, wrong last size, or the batch is not the first dimension.
+    """
+    spec, size = descriptor.spec, descriptor.task.output_size
+    if spec.rank == 2 and spec.shape[0] == "batch" and spec.shape[1] == size:
+        return
+    turned = spec.rank > 0 and spec.shape[0] != "batch"
+    raise ShapeError(
+        f"The network puts out {spec}, and the task needs (batch, {size}).",
+        where=f"output of {descriptor.source.id!r}",
+        why="the first dimension is no longer the batch" if turned else _needs(descriptor.task),
+        mend="leave dimension 0 where it is: layers may change the others only"
+        if turned
+        else 'end the network with nn("head")'
+        + ("" if spec.rank == 2 else ', after nn("flatten") or a pooling layer'),
+    )
 
 
 def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
@@ -47,3 +70,11 @@ def probabilities(
     positive = torch.sigmoid(logits.reshape(len(logits), 1))
     pair = (torch.sigmoid(-logits.reshape(len(logits), 1)), positive)
     return torch.cat(pair if spec.positive_code == 1 else pair[::-1], dim=1).numpy()
+
+
+def _needs(spec: TaskSpec) -> str:
+    if spec.kind == "regression":
+        return "a regression needs one quantity per row"
+    if spec.is_binary:
+        return "two classes need one logit, that of the positive class"
+    return f"{len(spec.classes)} classes need one logit each"

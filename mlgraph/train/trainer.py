@@ -28,7 +28,6 @@ from mlgraph.errors import (
     ConfigError,
     DataError,
     MLGraphError,
-    ShapeError,
     did_you_mean,
     listing,
     together,
@@ -36,10 +35,12 @@ from mlgraph.errors import (
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.layer import Start
 from mlgraph.net.network import n_parameters, network
+from mlgraph.train.blame import naming_layer, refusing_step
 from mlgraph.train.callback import Callback, EarlyStopping, Progress
 from mlgraph.train.device import resolve_device, shows_progress
-from mlgraph.train.encode import prediction
+from mlgraph.train.encode import check_output, prediction
 from mlgraph.train.loop import Plan, Run, Validation, apply_network, history_columns, train
+from mlgraph.train.lossfn import class_weights
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
 from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
@@ -102,7 +103,7 @@ class Trainer(Node):
         data = self._training_data(descriptor)
         with seeded(ctx.seed, device):
             run = self._prepared(setup, data, descriptor, ctx, device)
-            train(run, setup.callbacks)
+            _train(run, setup, descriptor)
         return (None,), _state(run, descriptor, setup, ctx.seed)
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
@@ -113,7 +114,9 @@ class Trainer(Node):
         spec = state.descriptor.task
         if len(feed.task) == 0:
             return (prediction(torch.empty(0, spec.output_size), feed.task, spec),)
-        output = apply_network(state.live(device), batches)
+        module = state.live(device)
+        with naming_layer(module, _layers(state.descriptor)):
+            output = apply_network(module, batches)
         return (prediction(output, feed.task, spec),)
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
@@ -130,7 +133,6 @@ class Trainer(Node):
 
     def _check_setup(self, descriptor: ModelDescriptor, ctx: Context) -> list[str]:
         setup = self._setup(descriptor, ctx)
-        resolve_device(self.device)
         built = network(descriptor, "meta")
         notes = [f"{n_parameters(built):,} parameters"]
         if descriptor.loss is None:
@@ -144,15 +146,29 @@ class Trainer(Node):
         """Everything that can be decided before weights exist, every mistake at once."""
         spec = descriptor.task
         loss = descriptor.loss or default_loss(spec)
-        checks = (partial(check_output, descriptor), partial(loss.check, spec))
-        _refuse(_findings(checks), "network")
-        metrics = resolve_metrics(self.metrics, spec.kind) if self.metrics else {}
+        counts = _class_counts(descriptor.inputs.task, spec)
+        checks = (
+            partial(check_output, descriptor),
+            partial(loss.check, spec),
+            partial(class_weights, spec, self.class_weight, counts),
+            partial(self._scored, spec, ctx),
+            partial(resolve_device, self.device),
+        )
+        _refuse(_findings(checks), "training")
+        metrics, callbacks = self._scored(spec, ctx)
         return _Setup(
             loss=loss,
             optimizer=descriptor.optimizer or default_optimizer(),
             metrics=metrics,
-            callbacks=self._callbacks(metrics, ctx),
+            callbacks=callbacks,
         )
+
+    def _scored(
+        self, spec: TaskSpec, ctx: Context
+    ) -> tuple[Mapping[str, Metric], tuple[Callback, ...]]:
+        """The metrics, and the callbacks, one of which may watch a metric."""
+        metrics = resolve_metrics(self.metrics, spec.kind) if self.metrics else {}
+        return metrics, self._callbacks(metrics, ctx)
 
     def _callbacks(self, metrics: Mapping[str, Metric], ctx: Context) -> tuple[Callback, ...]:
         found: list[Callback] = [Progress()] if shows_progress(self.progress) else []
@@ -273,24 +289,6 @@ class _Setup:
     callbacks: tuple[Callback, ...]
 
 
-def check_output(descriptor: ModelDescriptor) -> None:
-    """Refuse a network whose output is not what the task needs.
-
-    Raises:
-        ShapeError: Wrong rank, wrong last size, or the batch is not the first dimension.
-    """
-    spec, size = descriptor.spec, descriptor.task.output_size
-    if spec.rank == 2 and spec.shape[0] == "batch" and spec.shape[1] == size:
-        return
-    raise ShapeError(
-        f"The network puts out {spec}, and the task needs (batch, {size}).",
-        where=f"output of {descriptor.source.id!r}",
-        why=_needs(descriptor.task),
-        mend='end the network with nn("head")'
-        + ("" if spec.rank == 2 else ', after nn("flatten") or a pooling layer'),
-    )
-
-
 def started(descriptor: ModelDescriptor, tensors: tuple[Tensor, ...]) -> fx.GraphModule:
     """The real network, with the start its layers give it."""
     built = network(descriptor)
@@ -307,6 +305,18 @@ def has_batch_statistics(module: nn.Module) -> bool:
     True
     """
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def _train(run: Run, setup: _Setup, descriptor: ModelDescriptor) -> None:
+    with (
+        naming_layer(run.network, _layers(descriptor)),
+        refusing_step(run.optimizer, setup.optimizer),
+    ):
+        train(run, setup.callbacks)
+
+
+def _layers(descriptor: ModelDescriptor) -> list[str]:
+    return [call.id for call in descriptor.reachable()]
 
 
 def _state(run: Run, descriptor: ModelDescriptor, setup: _Setup, seed: int) -> Trained:
@@ -343,14 +353,6 @@ def _class_counts(task: Task, spec: TaskSpec) -> list[int] | None:
         return None
     counts: list[int] = np.bincount(task.target_codes(), minlength=len(spec.classes)).tolist()
     return counts
-
-
-def _needs(spec: TaskSpec) -> str:
-    if spec.kind == "regression":
-        return "a regression needs one quantity per row"
-    if spec.is_binary:
-        return "two classes need one logit, that of the positive class"
-    return f"{len(spec.classes)} classes need one logit each"
 
 
 def _findings(checks: Iterable[Callable[[], Any]]) -> list[MLGraphError]:

@@ -1,22 +1,20 @@
-"""Activations: every one-tensor class of ``torch.nn.modules.activation``, and gated units.
+"""Activations that look at each number alone; see also ``softmax`` and ``gated``.
 
-They keep the shape and take any rank, unless stated. There is no ``inplace``: a tensor may have
-other readers.
+Together they are every class of ``torch.nn.modules.activation`` that takes one tensor. There is no
+``inplace``: a tensor may have other readers.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import torch
 from torch import nn
-from torch.nn import functional
 
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError, ShapeError
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph_nodes.demands import need_floats, need_halves, need_rank, place
+from mlgraph_nodes.demands import need_floats
 
 
 def _not_zero(value: float) -> str | None:
@@ -392,156 +390,3 @@ class Mish(_Activation):
     """
 
     torch_class = nn.Mish
-
-
-class _AlongDim(_Activation):
-    """An activation that makes a distribution of the numbers along a dimension."""
-
-    dim: int = -1
-
-    def build(self, x: TensorSpec) -> nn.Module:
-        place(x, self.dim)
-        return super().build(x)
-
-
-class Softmax(_AlongDim):
-    """Positive numbers that sum to 1 along a dimension.
-
-    Shape:
-        input, output: any shape, the same.
-
-    Differs from torch: ``dim`` is the last dimension unless given; torch guesses, and warns.
-
-    >>> Softmax().infer(TensorSpec(("batch", 4)))
-    ((batch, 4) float32,)
-    """
-
-    torch_class = nn.Softmax
-
-
-class LogSoftmax(_AlongDim):
-    """Logarithm of the softmax.
-
-    Shape:
-        input, output: any shape, the same.
-
-    Differs from torch: ``dim`` is the last dimension unless given; torch guesses, and warns.
-
-    >>> LogSoftmax(dim=1).infer(TensorSpec(("batch", 4)))
-    ((batch, 4) float32,)
-    """
-
-    torch_class = nn.LogSoftmax
-
-
-class Softmin(_AlongDim):
-    """Softmax of the negative input.
-
-    Shape:
-        input, output: any shape, the same.
-
-    Differs from torch: ``dim`` is the last dimension unless given; torch guesses, and warns.
-
-    >>> Softmin().infer(TensorSpec(("batch", 4)))
-    ((batch, 4) float32,)
-    """
-
-    torch_class = nn.Softmin
-
-
-class Softmax2d(_Activation):
-    """Softmax over the channels of every pixel.
-
-    Shape:
-        input, output: ``(batch, channels, height, width)``.
-
-    Differs from torch: an image without a batch is refused.
-
-    >>> Softmax2d().infer(TensorSpec(("batch", 3, 8, 8)))
-    ((batch, 3, 8, 8) float32,)
-    """
-
-    torch_class = nn.Softmax2d
-
-    def build(self, x: TensorSpec) -> nn.Module:
-        need_rank(x, [4], "(batch, channels, height, width)")
-        return super().build(x)
-
-
-class GLU(_Activation):
-    """Gated linear unit: one half times the sigmoid of the other.
-
-    Shape:
-        input: any shape, even along ``dim``, which is not the batch.
-        output: the same, halved along ``dim``.
-
-    >>> GLU().infer(TensorSpec(("batch", 8)))
-    ((batch, 4) float32,)
-    """
-
-    torch_class = nn.GLU
-    dim: int = -1
-
-    def build(self, x: TensorSpec) -> nn.Module:
-        need_halves(x, self.dim)
-        return super().build(x)
-
-
-class ReGLU(Layer):
-    """Gated unit: one half of the last dimension times the ReLU of the other.
-
-    Shape:
-        input: ``(batch, ..., features)``, ``features`` even.
-        output: ``(batch, ..., features / 2)``.
-
-    References: Shazeer (2020), "GLU Variants Improve Transformer", arXiv:2002.05202.
-
-    >>> ReGLU().infer(TensorSpec(("batch", 8)))
-    ((batch, 4) float32,)
-    """
-
-    key = "nn_reglu"
-
-    def build(self, x: TensorSpec) -> nn.Module:
-        need_floats(x)
-        need_halves(x, -1)
-        return Gated(functional.relu)
-
-
-class GEGLU(Layer):
-    """Gated unit: one half of the last dimension times the GELU of the other.
-
-    Shape:
-        input: ``(batch, ..., features)``, ``features`` even.
-        output: ``(batch, ..., features / 2)``.
-
-    References: Shazeer (2020), "GLU Variants Improve Transformer", arXiv:2002.05202.
-
-    >>> GEGLU().infer(TensorSpec(("batch", 8)))
-    ((batch, 4) float32,)
-    """
-
-    def build(self, x: TensorSpec) -> nn.Module:
-        need_floats(x)
-        need_halves(x, -1)
-        return Gated(functional.gelu)
-
-
-class Gated(nn.Module):
-    """One half of the last dimension, times a function of the other half.
-
-    >>> Gated(functional.relu)(torch.tensor([2.0, 3.0, -1.0, 4.0]))
-    tensor([ 0., 12.])
-    """
-
-    def __init__(self, gate: Any) -> None:
-        super().__init__()
-        self.gate = gate
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The gated half."""
-        if x.shape[-1] % 2:
-            raise ValueError(f"the last size, {x.shape[-1]}, is not divisible by 2")
-        value, gate = x.chunk(2, dim=-1)
-        gated: torch.Tensor = value * self.gate(gate)
-        return gated

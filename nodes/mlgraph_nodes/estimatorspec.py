@@ -66,9 +66,6 @@ class EstimatorSpec:
         for name, value in self.params.items():
             yield from _tokens(value, path + name, path)
 
-    def __mlgraph_json__(self) -> dict[str, Any]:
-        return {"class": self.kind, "params": dict(self.params)}
-
     def __repr__(self) -> str:
         signature = inspect.signature(self.kind).parameters
         shown = [

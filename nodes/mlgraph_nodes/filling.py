@@ -94,10 +94,11 @@ def median(values: pa.Array) -> Any:
     >>> median(pa.array([1, 2, None]))
     2
     """
-    known = np.sort(physical(values))
+    known = physical(values)
     if len(known) == 0:
         return 0
-    low, high = known[(len(known) - 1) // 2].item(), known[len(known) // 2].item()
+    middle = [(len(known) - 1) // 2, len(known) // 2]
+    low, high = np.partition(known, middle)[middle].tolist()
     if isinstance(low, float):
         return low / 2 + high / 2
     half, odd = divmod(low + high, 2)  # Python's integers do not overflow

@@ -20,11 +20,11 @@ def port_names(names: tuple[str, ...] | None) -> str | None:
     """What is expected of names of ports, if these cannot be some.
 
     >>> port_names(("query", "key")), port_names(("key", "key"))
-    (None, 'names that differ, of letters, digits and _')
+    (None, 'names that differ')
     """
-    if names is None or (names and len(set(names)) == len(names) and all(map(NAME.match, names))):
-        return None
-    return "names that differ, of letters, digits and _"
+    if names is None or (names and len(set(names)) == len(names)):
+        return None if all(map(NAME.fullmatch, names or ())) else "names of letters, digits and _"
+    return "names that differ"
 
 
 class Fn(Layer):

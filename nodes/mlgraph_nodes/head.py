@@ -7,7 +7,7 @@ from torch import nn
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph_nodes.demands import need_rank
+from mlgraph_nodes.demands import need_floats, need_rank
 
 
 class Head(Layer):
@@ -35,5 +35,6 @@ class Head(Layer):
 
     def build(self, x: TensorSpec, *, task: TaskSpec) -> nn.Module:
         mend = 'put nn("flatten") before it, or a pooling layer and then nn("flatten")'
+        need_floats(x)
         need_rank(x, [2], "(batch, features)", mend)
         return nn.Linear(x.size(-1), task.output_size, self.bias)

@@ -60,7 +60,9 @@ class _Imputer(ColumnTransform):
         chosen, counts = self.choices(name, values)
         levels = self.levels(values)
         wanted = pa.large_string() if levels is not None else values.type
-        state = {"choices": as_array(chosen, wanted), "levels": levels, "seed": ctx.seed}
+        state: dict[str, Any] = {"choices": as_array(chosen, wanted), "levels": levels}
+        if self.random:
+            state["seed"] = ctx.seed
         return state if counts is None else {**state, "counts": np.asarray(counts)}
 
     def transform_column(self, state: Any, name: str, values: pa.Array) -> Mapping[str, Any]:

@@ -55,7 +55,9 @@ class _Ingress(Node):
         if not names:
             raise DataError(
                 f"No column is left for {self.key}.",
-                why=f"the task has the features {listing(task.features)}",
+                why=f"the task has the features {listing(task.features)}"
+                if task.features
+                else "the task has no features",
                 mend="a network needs at least one feature",
             )
         wrong = [name for name in names if task.types[name] not in self.accepts]

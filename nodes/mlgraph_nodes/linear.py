@@ -8,6 +8,7 @@ from mlgraph.core.param import param
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
+from mlgraph_nodes.demands import need_floats
 
 
 class Linear(Layer):
@@ -29,5 +30,6 @@ class Linear(Layer):
     bias: bool = True
 
     def build(self, x: TensorSpec, *, task: TaskSpec) -> nn.Module:
+        need_floats(x)
         size = task.output_size if self.out_features is None else self.out_features
         return nn.Linear(x.size(-1), size, self.bias)

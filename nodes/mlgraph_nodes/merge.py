@@ -117,7 +117,8 @@ def _refuse_unlike(
     free = None if but is None else place(inputs[0], but)
     for dim in range(inputs[0].rank):
         known = {size for x in inputs if isinstance(size := x.dim(dim), int)}
-        if dim != free and len(known - {1} if repeat_ones else known) > 1:
+        known -= {1} if repeat_ones else set()
+        if dim != free and len(known) > 1:
             raise _unlike(dim, sorted(known), repeat_ones)
 
 

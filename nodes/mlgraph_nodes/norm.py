@@ -10,7 +10,7 @@ from mlgraph.core.param import param
 from mlgraph.errors import ShapeError
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph_nodes.demands import need_singles, need_rank
+from mlgraph_nodes.demands import need_rank, need_singles
 
 
 class _BatchNorm(Layer):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 import pytest
 
@@ -36,24 +37,12 @@ class Cat(Animal): ...
         (Dog, Cat | Dog, True),
         (Dog | Cat, Dog, True),
         (int | str, Dog | None, False),
-        (str, Union[int, Any], True),
-        (type(len), Callable, False),
-        (type(lambda: 0), __import__("collections").abc.Callable, True),
+        (str, int | Any, True),
+        (type(len), Callable, True),
     ],
 )
 def test_which_types_fit(source: Any, target: Any, joinable: bool) -> None:
-    if target is Callable:
-        pytest.importorskip("collections")
-        with pytest.raises(GraphError, match="cannot have the type"):
-            Port("input", typing_callable())
-        return
     assert fits(source, target) is joinable
-
-
-def typing_callable() -> Any:
-    import typing
-
-    return typing.Callable
 
 
 def test_a_subclass_may_turn_up_where_its_base_is_promised() -> None:
@@ -63,7 +52,7 @@ def test_a_subclass_may_turn_up_where_its_base_is_promised() -> None:
     assert not accepts(type(None), 3)
 
 
-@pytest.mark.parametrize("kind", [list[int], "int", 3, int | list[int]])
+@pytest.mark.parametrize("kind", [list[int], "int", 3, int | list[int], typing.Callable])
 def test_a_type_that_cannot_be_tested_is_refused(kind: Any) -> None:
     with pytest.raises(GraphError, match="Port 'input' cannot have the type"):
         Port("input", kind)

@@ -48,48 +48,6 @@ def test_parameters_are_those_of_torch_save_inplace(name: str) -> None:
             )
 
 
-def test_gated_units_are_a_half_times_a_function_of_the_other() -> None:
-    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
-    value, gate = x[:, :4], x[:, 4:]
-    spec = TensorSpec(("batch", 8))
-    assert torch.equal(made("reglu").build(spec)(x), value * gate.relu())
-    assert torch.equal(made("geglu").build(spec)(x), value * tnn.functional.gelu(gate))
-
-
-@pytest.mark.parametrize("key", ["glu", "reglu", "geglu"])
-def test_a_gated_unit_refuses_odd_sizes_while_the_network_is_described(key: str) -> None:
-    with pytest.raises(ShapeError, match="divisible by 2"):
-        made(key).infer(TensorSpec(("batch", 11)))
-
-
-@pytest.mark.parametrize("key", ["glu", "reglu", "geglu"])
-def test_a_gated_unit_refuses_to_split_the_batch(key: str) -> None:
-    with pytest.raises(ShapeError, match="the batch cannot be split"):
-        made(key).infer(TensorSpec(("batch",)))
-
-
-@pytest.mark.parametrize("key", ["reglu", "geglu"])
-def test_a_gated_unit_refuses_odd_sizes_when_it_runs_too(key: str) -> None:
-    module = made(key).build(TensorSpec(("batch", "features")))
-    with pytest.raises(ValueError, match="not divisible by 2"):
-        module(torch.zeros(2, 5))
-
-
-def test_glu_halves_the_dimension_it_is_given() -> None:
-    assert made("glu", dim=-2).infer(TensorSpec(("batch", 6, 8)))[0].shape == ("batch", 3, 8)
-
-
-def test_a_dimension_out_of_range_is_named_as_the_user_wrote_it() -> None:
-    for key in ("glu", "softmax", "log_softmax", "softmin"):
-        with pytest.raises(ShapeError, match="dim=-3"):
-            made(key, dim=-3).infer(TensorSpec(("batch", 4)))
-
-
-def test_glu_of_an_unknown_size_is_an_unknown_size() -> None:
-    shape = made("glu").infer(TensorSpec(("batch", "features")), name="gate")[0].shape
-    assert shape == ("batch", "gate_1")
-
-
 @pytest.mark.parametrize("key", ["relu", "sigmoid", "softmax", "geglu", "glu"])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
 def test_codes_are_refused_and_an_embedding_is_offered(key: str, dtype: torch.dtype) -> None:
@@ -102,11 +60,6 @@ def test_prelu_has_one_slope_per_channel_or_one() -> None:
     assert made("prelu", num_parameters=3).build(TensorSpec(("batch", 3))).weight.shape == (3,)
     with pytest.raises(ShapeError, match="3 slopes for 4 channels"):
         made("prelu", num_parameters=3).infer(TensorSpec(("batch", 4)))
-
-
-def test_softmax2d_refuses_an_image_without_a_batch() -> None:
-    with pytest.raises(ShapeError, match="4 dimensions"):
-        made("softmax2d").infer(TensorSpec((3, 8, 8)))
 
 
 @pytest.mark.parametrize(

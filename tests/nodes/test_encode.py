@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from mlgraph_nodes.encode import Encode
 
 from mlgraph.data.task import Task
 from mlgraph.errors import ConfigError, DataError
+from mlgraph_nodes.encode import Encode
 
 
 def factor(values, levels):

@@ -5,6 +5,10 @@ import datetime
 import numpy as np
 import pyarrow as pa
 import pytest
+
+from mlgraph.core.route import Nop
+from mlgraph.data.task import Task
+from mlgraph.errors import DataError
 from mlgraph_nodes.filling import uniforms
 from mlgraph_nodes.impute import (
     Impute,
@@ -16,10 +20,6 @@ from mlgraph_nodes.impute import (
     ImputeOor,
     ImputeSample,
 )
-
-from mlgraph.core.route import Nop
-from mlgraph.data.task import Task
-from mlgraph.errors import DataError
 
 EVERY = [
     Impute(),

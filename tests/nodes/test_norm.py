@@ -61,7 +61,11 @@ def test_layer_norm_needs_to_know_its_sizes() -> None:
 
 @pytest.mark.parametrize(
     ("key", "params"),
-    [("layer_norm", {"dims": 0}), ("batch_norm1d", {"eps": -1}), ("batch_norm2d", {"momentum": -1})],
+    [
+        ("layer_norm", {"dims": 0}),
+        ("batch_norm1d", {"eps": -1}),
+        ("batch_norm2d", {"momentum": -1}),
+    ],
 )
 def test_impossible_parameters_are_refused(key: str, params: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="at least"):

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mlgraph_nodes.scale import Scale, ScaleMaxAbs, ScaleRange
 
 from mlgraph.data.task import Task
 from mlgraph.errors import ConfigError
+from mlgraph_nodes.scale import Scale, ScaleMaxAbs, ScaleRange
 
 VALUES = [1.0, 2.0, 4.0, None, 9.0]
 
@@ -41,7 +41,9 @@ def test_missing_values_stay_missing():
     assert scaled(Scale())[3] is None
 
 
-@pytest.mark.parametrize("node", [Scale(), Scale(robust=True), ScaleRange(), ScaleMaxAbs()], ids=repr)
+@pytest.mark.parametrize(
+    "node", [Scale(), Scale(robust=True), ScaleRange(), ScaleMaxAbs()], ids=repr
+)
 def test_a_column_in_which_all_is_missing_stays_so(node):
     assert scaled(node, np.full(3, np.nan)) == [None] * 3
 

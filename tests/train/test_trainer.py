@@ -53,9 +53,7 @@ def test_weights_and_losses_equal_those_of_a_loop_written_by_hand():
     losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = tnn.Sequential(
-            tnn.Linear(3, 16), tnn.ReLU(), tnn.Dropout(0.5), tnn.Linear(16, 1)
-        )
+        net = tnn.Sequential(tnn.Linear(3, 16), tnn.ReLU(), tnn.Dropout(0.5), tnn.Linear(16, 1))
         optimizer = torch.optim.AdamW(net.parameters(), lr=0.01, fused=True)
         for epoch in range(1, 5):
             generator = torch.Generator().manual_seed(order_seed(seed, epoch))
@@ -78,8 +76,11 @@ def test_weights_and_losses_equal_those_of_a_loop_written_by_hand():
 
 def test_a_seed_fixes_everything_and_another_seed_changes_it():
     task = class_task()
-    graph = nn("linear", out_features=8) >> nn("dropout") >> nn("head") >> po(
-        "torch_model", epochs=3, progress=False
+    graph = (
+        nn("linear", out_features=8)
+        >> nn("dropout")
+        >> nn("head")
+        >> po("torch_model", epochs=3, progress=False)
     )
     one, two, other = (graph.fit(task, seed=s).predict(task).prob for s in (1, 1, 2))
     assert np.array_equal(one, two)
@@ -344,12 +345,13 @@ def test_every_optimizer_that_can_train_does():
 
     trained = 0
     for name in Optimizer.names():
-        try:
-            node = po("torch_optimizer", name)
-        except ConfigError:
-            continue
+        node = po("torch_optimizer", name)
         # Muon takes matrices only, so the layer has no bias.
         graph = nn("linear", bias=False) >> node >> po("torch_model", epochs=1, progress=False)
-        graph.fit(regression_task(8))
+        try:
+            graph.fit(regression_task(8))
+        except ConfigError:
+            assert name == "sparse_adam"  # trains sparse gradients only
+            continue
         trained += 1
     assert trained >= 10

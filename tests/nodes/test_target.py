@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+from mlgraph.data.prediction import Prediction
+from mlgraph.data.task import Task
+from mlgraph.errors import ConfigError, DataError, GraphError
+from mlgraph_nodes.estimator import Learner
+from mlgraph_nodes.scale import Scale
+from mlgraph_nodes.target import (
+    TargetInverse,
+    TargetMutate,
+    TargetScale,
+    TargetTrafoScaleRange,
+    Threshold,
+    with_target,
+)
+
+TRAFOS = [
+    TargetScale(),
+    TargetTrafoScaleRange(lower=-1),
+    TargetMutate(trafo=np.log, inverter=np.exp),
+]
+
+
+def task(n: int = 30) -> Task:
+    x = np.random.default_rng(0).normal(size=n)
+    return Task({"x": x, "y": np.exp(0.5 * x + 3)}, target="y")
+
+
+def learner() -> Learner:
+    return Learner(estimator=LinearRegression())
+
+
+@pytest.mark.parametrize("trafo", TRAFOS[:2], ids=repr)
+def test_a_linear_way_there_and_back_changes_no_linear_model(trafo):
+    plain = learner().as_graph().fit(task()).predict(task())
+    found = with_target(learner(), trafo).fit(task()).predict(task())
+    np.testing.assert_allclose(found.response, plain.response)
+    np.testing.assert_allclose(found.truth, task().target_codes())
+
+
+def test_a_logarithm_makes_an_exponential_model():
+    found = with_target(learner(), TRAFOS[2]).fit(task()).predict(task())
+    np.testing.assert_allclose(found.response, task().target_codes())
+
+
+def test_the_truth_is_the_target_itself_not_what_comes_back():
+    one_way = TargetMutate(trafo=np.log)
+    found = with_target(learner(), one_way).fit(task()).predict(task())
+    np.testing.assert_array_equal(found.truth, task().target_codes())
+    np.testing.assert_allclose(found.response, np.log(task().target_codes()))
+
+
+def test_data_without_a_target_are_predicted():
+    found = with_target(learner(), TRAFOS[2]).fit(task()).predict({"x": [0.0]})
+    assert found.truth is None
+    np.testing.assert_allclose(found.response, [np.exp(3)])
+
+
+def test_a_whole_graph_can_be_wrapped_with_other_nodes_inside():
+    graph = with_target(Scale() >> learner(), TargetScale())
+    assert graph.inputs == ("targetscale.input",)
+    assert graph.outputs == ("targetinvert.output",)
+    again = pickle.loads(pickle.dumps(graph.fit(task())))
+    np.testing.assert_allclose(again.predict({"x": [0.0]}).row_ids, [0])
+
+
+def test_what_is_wrapped_needs_one_output():
+    with pytest.raises(GraphError, match="one output"):
+        with_target(learner() & Scale(), TargetScale())
+
+
+def test_validation_targets_are_transformed_by_what_was_learned_in_training():
+    data = Task({"x": [1, 2, 3, 4], "y": [0.0, 2.0, 10.0, 12.0]}, target="y")
+    graph = TargetScale().as_graph()
+    fitted = graph.fit(data.take([0, 1]))
+    found = fitted.predict(data.take([2, 3]))["targetscale.output"]
+    assert found.target_codes().tolist() == [9.0, 11.0]
+
+
+def test_classes_have_no_quantities_to_transform():
+    data = Task({"x": [1, 2], "y": ["a", "b"]}, target="y")
+    with pytest.raises(DataError, match="quantities"):
+        TargetScale().as_graph().fit(data)
+
+
+def test_a_function_that_is_not_defined_for_a_target_is_refused_with_the_row():
+    data = Task({"x": [1, 2], "y": [1.0, -1.0]}, target="y", row_ids=[7, 8])
+    with pytest.raises(DataError, match="infinite or undefined") as caught:
+        TRAFOS[2].as_graph().fit(data)
+    assert "row 8: -1.0" in caught.value.why
+
+
+def test_new_data_may_have_targets_the_function_is_not_defined_for():
+    fitted = with_target(learner(), TRAFOS[2]).fit(task())
+    found = fitted.predict(Task({"x": [0.0, 1.0], "y": [-1.0, 2.0]}, target="y"))
+    assert found.truth.tolist() == [-1.0, 2.0]
+
+
+@pytest.mark.parametrize("trafo", TRAFOS[:2], ids=repr)
+def test_a_constant_target_comes_back(trafo):
+    data = Task({"x": [1.0, 2.0], "y": [5.0, 5.0]}, target="y")
+    found = with_target(learner(), trafo).fit(data).predict(data)
+    np.testing.assert_allclose(found.response, [5.0, 5.0])
+
+
+def inverse(function) -> TargetInverse:
+    return TargetInverse(function, np.arange(2), np.array([10.0, 20.0]))
+
+
+def test_standard_errors_and_quantiles_come_back_too():
+    given = Prediction.regression(
+        [0, 1], [1.0, 2.0], se=[0.5, 1.0], quantiles={0.1: [0.0, 1.0], 0.9: [2.0, 3.0]}
+    )
+    found = inverse(lambda v: 3 * v + 1).invert(given)
+    assert found.response.tolist() == [4.0, 7.0]
+    assert found.se.tolist() == [1.5, 3.0]
+    assert {q: v.tolist() for q, v in found.quantiles.items()} == {0.1: [1, 4], 0.9: [7, 10]}
+
+
+def test_quantiles_change_places_where_the_function_falls():
+    given = Prediction.regression([0, 1], [1.0, 2.0], quantiles={0.1: [0.0, 1.0], 0.9: [2.0, 3.0]})
+    found = inverse(lambda v: -v).invert(given)
+    assert {q: v.tolist() for q, v in found.quantiles.items()} == {0.1: [-2, -3], 0.9: [0, -1]}
+
+
+def test_truth_is_found_by_row_id():
+    found = inverse(lambda v: v).invert(Prediction.regression([1, 0], [1.0, 2.0]))
+    assert found.truth.tolist() == [20.0, 10.0]
+    with pytest.raises(DataError):
+        inverse(lambda v: v).invert(Prediction.regression([5, 0], [1.0, 2.0]))
+
+
+def classes(prob, labels, **options) -> Prediction:
+    return Prediction.classification(np.arange(len(prob)), prob, labels, **options)
+
+
+def chosen(node, prediction):
+    return node.apply(None, {"input": prediction}, None)[0].response.tolist()
+
+
+def test_a_number_is_the_threshold_of_the_positive_class():
+    prob = [[0.8, 0.2], [0.6, 0.4]]
+    assert chosen(Threshold(thresholds=0.3), classes(prob, ("a", "b"))) == ["a", "b"]
+    turned = classes(prob, ("a", "b"), positive="a")
+    assert chosen(Threshold(thresholds=0.7), turned) == ["a", "b"]
+
+
+def test_thresholds_per_class_go_by_name():
+    given = classes([[0.5, 0.3, 0.2], [0.0, 0.9, 0.1]], ("0", "-", "é"))
+    assert chosen(Threshold(thresholds={"é": 0.1, "-": 0.5, "0": 0.9}), given) == ["é", "-"]
+    assert chosen(Threshold(thresholds={"é": 1, "-": 1, "0": 0}), given) == ["0", "-"]
+
+
+def test_thresholds_must_fit_the_classes():
+    given = classes([[0.5, 0.3, 0.2]], ("a", "b", "c"))
+    with pytest.raises(DataError, match="two classes"):
+        chosen(Threshold(), given)
+    with pytest.raises(DataError, match="do not fit"):
+        chosen(Threshold(thresholds={"a": 1, "b": 1}), given)
+    with pytest.raises(DataError, match="probabilities"):
+        chosen(Threshold(), Prediction.regression([0], [1.0]))
+
+
+@pytest.mark.parametrize("value", [1.5, {"a": -1, "b": 1}, {"a": 0, "b": 0}, "x"])
+def test_impossible_thresholds_are_refused(value):
+    with pytest.raises(ConfigError):
+        Threshold(thresholds=value)
+
+
+def test_a_threshold_can_change_after_fitting():
+    data = Task({"x": [0.0, 1.0, 2.0, 3.0], "y": ["a", "a", "b", "b"]}, target="y")
+    fitted = (Learner(estimator=LogisticRegression()) >> Threshold()).fit(data)
+    assert fitted.predict({"x": [1.4]}).response.tolist() == ["a"]
+    eager = fitted.with_params(threshold__thresholds=0.1)
+    assert eager.predict({"x": [1.4]}).response.tolist() == ["b"]
+
+
+def test_a_tree_can_be_used_with_thresholds_on_validation_data():
+    data = Task({"x": [0.0, 1.0, 2.0, 3.0], "y": ["a", "a", "b", "b"]}, target="y")
+    graph = Learner(estimator=DecisionTreeClassifier()) >> Threshold()
+    assert len(graph.fit(data, valid=[1]).predict(data)) == 4
