@@ -16,9 +16,10 @@ from torch import nn
 
 from mlgraph.core.base import Context
 from mlgraph.core.value import nameless
-from mlgraph.data.batch import Feed, NumericToken
+from mlgraph.data.batch import Feed
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
+from mlgraph.data.token import NumericToken
 from mlgraph.errors import GraphError, MLGraphError
 from mlgraph.net.descriptor import ModelDescriptor, Source
 from mlgraph.net.layer import Layer

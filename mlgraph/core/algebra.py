@@ -307,6 +307,9 @@ class GraphBase:
         return f"{self.ids[socket.node]}.{socket.port}"
 
     def _socket(self, address: str, side: int) -> Socket:
+        if not isinstance(address, str):
+            mend = 'write "id.port", or "id" where a node has one port'
+            raise GraphError(f"{address!r} is not the address of a port.", mend=mend)
         id, dot, port = address.rpartition(".")
         if not dot or address in self.ids:  # ids of unfolded nodes hold dots themselves
             id, port = address, ""

@@ -106,6 +106,8 @@ class NodeBase(_Declarative):
             object.__setattr__(self, name, value)
         if not self.tokens():
             self.validate()
+        else:
+            self._refuse_open_ports()
 
     # What a subclass says ---------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class NodeBase(_Declarative):
         if extra and cls.open_field is None:
             raise cls._unknown(next(iter(extra)), fields)
         if extra:
-            given[str(cls.open_field)] = {**given.get(str(cls.open_field), {}), **extra}
+            given[str(cls.open_field)] = _opened(given.get(str(cls.open_field), {}), extra)
         missing = [name for name in _required(cls) if name not in given]
         if missing:
             raise ConfigError(
@@ -218,7 +220,7 @@ class NodeBase(_Declarative):
             raise self._unknown(next(iter(rest)), fields)
         if rest:
             name = str(self.open_field)
-            plain[name] = {**plain.get(name, getattr(self, name)), **rest}
+            plain[name] = _opened(plain.get(name, getattr(self, name)), rest)
         if self.id is None or "." not in self.id:
             return attrs.evolve(self, **plain)  # type: ignore[misc]
         return attrs.evolve(self, id=None, **plain).pinned(self.id)  # type: ignore[misc]
@@ -326,6 +328,17 @@ class NodeBase(_Declarative):
             mend=did_you_mean(name, known),
         )
 
+    def _refuse_open_ports(self) -> None:
+        """Refuse a token where it would leave open what can be joined to the node."""
+        try:
+            self.ports()
+        except TypeError:
+            raise ConfigError(
+                f"The ports of {self.call_name()} cannot be left to tuning.",
+                where=", ".join(f"{path}={token!r}" for path, token in self.tokens().items()),
+                mend="give a value; to choose between graphs, use branch({...})",
+            ) from None
+
     def _refuse(self, name: str, value: Any, expected: str) -> ConfigError:
         return ConfigError(
             f"{self.call_name()} cannot take {name}={shown(value)}.",
@@ -370,6 +383,11 @@ def _defaults(cls: type[NodeBase]) -> FrozenDict:
             if values[name] is not attrs.NOTHING
         }
     )
+
+
+def _opened(given: Any, extra: Mapping[str, Any]) -> Any:
+    """Open parameters given as a dict and by name; what is no dict is refused later, by its type."""
+    return {**given, **extra} if isinstance(given, Mapping) else given
 
 
 def _id_problem(id: str) -> str:

@@ -60,7 +60,8 @@ def problems(graph: Graph) -> list[MLGraphError]:
 def refuse(problems: list[MLGraphError]) -> None:
     """Raise the findings, if there are any, as one error."""
     if problems:
-        raise together(problems, f"{len(problems)} things are wrong with the graph.")
+        count = sum(len(problem.errors) or 1 for problem in problems)
+        raise together(problems, f"{count} things are wrong with the graph.")
 
 
 def run_seed(seed: int | None) -> int:
@@ -122,6 +123,9 @@ def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _full_names(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """By ``id.port`` what may be given by ``id`` alone."""
+    if not isinstance(inputs, Mapping):
+        mend = f"write inputs={{{graph.inputs[0]!r}: ...}}" if graph.inputs else ""
+        raise GraphError(f"inputs= takes a dict, and got {article(type(inputs))}.", mend=mend)
     given: dict[str, Any] = {}
     for name, value in inputs.items():
         full = [known for known in graph.inputs if name in (known, known.partition(".")[0])]
@@ -207,7 +211,7 @@ def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
         return value, value.empty() if hasattr(value, "empty") else None
     if not hasattr(value, "split"):
         raise ConfigError(
-            f"Validation data cannot be split off a {type(value).__name__}.",
+            f"Validation data cannot be split off {article(type(value))}.",
             where=f"input {name!r} of the graph",
         )
     train, held = value.split(valid, seed)
@@ -229,6 +233,8 @@ def kept_ids(graph: Graph, keep: Iterable[str] | str) -> frozenset[str]:
     """The ids whose outputs are to be kept; unknown ones are refused."""
     if keep == "all":
         return frozenset(graph.ids)
+    if not isinstance(keep, Iterable):
+        raise ConfigError(f"keep={keep!r} names no nodes.", mend='write keep=["id"] or keep="all"')
     ids = frozenset([keep] if isinstance(keep, str) else keep)
     for id in ids:
         wiring.by_id(graph.ids, id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,6 +13,13 @@ from mlgraph.core.algebra import GraphBase
 from mlgraph.core.base import NodeBase
 from mlgraph.core.checked import CheckedGraph
 from mlgraph.errors import ConfigError, GraphError, listing
+
+
+_OF_FITTED = frozenset({"predict", "history", "module", "trained", "trainers", "states"})
+
+
+class _OfFitted(GraphError, AttributeError):
+    """Also an AttributeError, so that ``hasattr(graph, "predict")`` is False."""
 
 
 class Composable:
@@ -58,6 +65,17 @@ class Graph(GraphBase, Composable):
 
     def __sklearn_clone__(self) -> Graph:
         return self
+
+    if not TYPE_CHECKING:  # to a type checker it would say that a graph has every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            # Only reached for attributes that do not exist.
+            if name in _OF_FITTED:
+                raise _OfFitted(
+                    f"A graph has no {name!r}; a fitted graph does.",
+                    mend=f"write fitted = graph.fit(task) and then fitted.{name}",
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @functools.cached_property
     def resolved(self) -> Graph:
@@ -289,7 +307,8 @@ class FittedGraph:
         for id, changes in wiring.group_params(self.resolved.ids, flat).items():
             for name in changes:
                 tags = self.resolved[id].tags(name)
-                if not tags & {"predict", "runtime"} or "structure" in tags:
+                known = name in self.resolved[id].parameters()
+                if known and (not tags & {"predict", "runtime"} or "structure" in tags):
                     raise ConfigError(
                         f"{id}__{name} cannot change after fitting.",
                         why="its value decided what was learned",

@@ -164,9 +164,9 @@ class _Walk:
         }
 
     def _reachable(self, node: NodeBase, sources: Mapping[str, list[Address]]) -> bool:
-        """Whether everything the node needs was made; only in a check may something be missing."""
+        """Whether everything the node needs is there; only in a check may something be missing."""
         wanted = [address for addresses in sources.values() for address in addresses]
-        return all(address in self.values for address in wanted)
+        return not node.tokens() and all(address in self.values for address in wanted)
 
     def _step(self, id: str, node: NodeBase, sources: Mapping[str, list[Address]]) -> None:
         inputs = self._gather(node, sources, self.values)

@@ -1,155 +1,25 @@
-"""From the columns of a task to tensors: ingress tokens, targets, and batches of both.
+"""From tasks to batches: what is fed to a network, its targets, and how both are cut.
 
-A token is what an ingress node learned: the columns it reads, and how. Tensors are made once per
-fit or prediction, as whole columns; a batch is a slice or an index of them, never a loop over
-rows.
+Tensors are made once per fit or prediction, as whole columns; a batch is a slice or an index of
+them, never a loop over rows.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlgraph.core.value import FrozenDict
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
+from mlgraph.data.token import IngressToken
 from mlgraph.errors import DataError, listing
-from mlgraph.tensor.spec import TensorSpec
-
-
-@attrs.frozen
-class IngressToken(ABC):
-    """How the columns of a task become a tensor of a network.
-
-    Args:
-        id: Id of the ingress node, which is the name of the network's input.
-        columns: The columns, in the order of the tensor's last dimension.
-    """
-
-    id: str
-    columns: tuple[str, ...]
-
-    @property
-    @abstractmethod
-    def spec(self) -> TensorSpec:
-        """Shape ``(batch, columns)`` and dtype of the tensor."""
-
-    @abstractmethod
-    def tensor(self, task: Task) -> Tensor:
-        """The tensor of all rows.
-
-        Raises:
-            DataError: A value cannot enter a network; names ingress and column.
-        """
-
-    @property
-    def cardinalities(self) -> tuple[int, ...]:
-        """Number of codes of each column; empty for numbers."""
-        return ()
-
-    def refuse_missing(self, task: Task) -> None:
-        """Refuse missing values.
-
-        Raises:
-            DataError: Names the columns, and how to impute.
-        """
-        counts = {name: task.column(name).null_count for name in self.columns}
-        bad = {name: count for name, count in counts.items() if count}
-        if bad:
-            shown = ", ".join(f"{name!r} ({count})" for name, count in bad.items())
-            raise DataError(
-                f"Missing values would reach the network: {shown}.",
-                where=f"node {self.id!r}",
-                why="a network cannot calculate with missing values",
-                mend='put po("impute") before it',
-            )
-
-
-@attrs.frozen
-class NumericToken(IngressToken):
-    """Numbers as float32, shape ``(batch, columns)``."""
-
-    @property
-    def spec(self) -> TensorSpec:
-        return TensorSpec(("batch", len(self.columns)), torch.float32)
-
-    def tensor(self, task: Task) -> Tensor:
-        self.refuse_missing(task)
-        matrix = np.empty((len(task), len(self.columns)), dtype=np.float32)
-        with np.errstate(over="ignore"):
-            for i, name in enumerate(self.columns):
-                matrix[:, i] = task.column(name).to_numpy()
-        self._refuse_infinite(matrix)
-        return torch.from_numpy(matrix)
-
-    def _refuse_infinite(self, matrix: np.ndarray[Any, Any]) -> None:
-        bad = np.flatnonzero(~np.isfinite(matrix).all(axis=0))
-        if len(bad):
-            names = listing(self.columns[i] for i in bad)
-            raise DataError(
-                f"Infinite values would reach the network: {names}.",
-                where=f"node {self.id!r}",
-                why="they are infinite, or too large for float32",
-                mend="drop these rows, or clip the columns before",
-            )
-
-
-@attrs.frozen
-class CategoricalToken(IngressToken):
-    """Levels as codes ``0 .. k-1`` in int64, shape ``(batch, columns)``.
-
-    Args:
-        levels: The levels of each column, in order of their codes.
-        slot: Whether levels not seen in fit share one more code, ``k``.
-    """
-
-    levels: tuple[tuple[str, ...], ...] = ()
-    slot: bool = False
-
-    @property
-    def cardinalities(self) -> tuple[int, ...]:
-        return tuple(len(levels) + self.slot for levels in self.levels)
-
-    @property
-    def spec(self) -> TensorSpec:
-        shape = ("batch", len(self.columns))
-        return TensorSpec(shape, torch.int64, cardinalities=self.cardinalities)
-
-    def tensor(self, task: Task) -> Tensor:
-        self.refuse_missing(task)
-        matrix = np.empty((len(task), len(self.columns)), dtype=np.int64)
-        for i, (name, levels) in enumerate(zip(self.columns, self.levels, strict=True)):
-            matrix[:, i] = self._codes(name, task.column(name), levels)
-        return torch.from_numpy(matrix)
-
-    def _codes(self, name: str, column: pa.ChunkedArray, levels: tuple[str, ...]) -> Any:
-        words = as_words(column)
-        codes = pc.index_in(words, value_set=pa.array(levels, type=words.type))
-        if codes.null_count and not self.slot:
-            unknown = pc.unique(words.filter(pc.is_null(codes))).to_pylist()
-            raise DataError(
-                f"Column {name!r} has a level that fit did not see: {listing(unknown)}.",
-                where=f"node {self.id!r}",
-                why=f"its levels are {listing(levels)}",
-                mend=f'po("{self.id}", unknown="slot") gives unseen levels a code of their own',
-            )
-        return pc.fill_null(codes, len(levels)).to_numpy()
-
-
-def as_words(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A categorical, string or boolean column as strings."""
-    kind = pa.large_string()
-    if pa.types.is_dictionary(column.type):
-        return pc.cast(pc.cast(column, column.type.value_type), kind)
-    return pc.cast(column, kind)
 
 
 class Feed(FrozenDict):
@@ -161,10 +31,17 @@ class Feed(FrozenDict):
 
     @classmethod
     def merged(cls, feeds: tuple[Feed, ...]) -> Feed:
-        """One feed with the ingresses of all; their rows are aligned by row id."""
-        first = next(iter(feeds[0].values()))
-        found = {id: task for feed in feeds for id, task in feed.items()}
-        return cls({id: aligned(id, first, task) for id, task in found.items()})
+        """One feed with the ingresses of all; their rows are aligned by row id.
+
+        Raises:
+            DataError: The tasks have different rows, targets or weights.
+        """
+        found = dict(feeds[0])
+        for feed in feeds[1:]:
+            for id, task in feed.items():
+                if found.get(id) is not task:
+                    found.setdefault(id, aligned(id, feeds[0].task, task))
+        return cls(found)
 
     def tensors(self, tokens: Mapping[str, IngressToken]) -> tuple[Tensor, ...]:
         """The tensor of each token, in order."""
@@ -184,35 +61,52 @@ class Feed(FrozenDict):
 def aligned(id: str, first: Task, task: Task) -> Task:
     """A task with its rows in the order of another.
 
+    Args:
+        id: The ingress where it enters, for messages.
+        first: The other task.
+        task: The task.
+
     Raises:
-        DataError: They have different rows or targets.
+        DataError: They have different rows, targets or weights.
+
+    >>> task = Task({"x": [1.0, 2.0, 3.0]})
+    >>> aligned("numbers", task, task.take([2, 0, 1])).row_ids
+    array([0, 1, 2])
     """
     if task is first:
         return task
     try:
-        return first_rows(first, task)
+        task = first.align(task)
+        _refuse_other_goal(first, task)
     except DataError as error:
         raise error.at(f"node {id!r}") from None
+    return task
 
 
-def first_rows(first: Task, task: Task) -> Task:
-    """``task`` in the row order of ``first``, with equal target."""
-    task = task if first.same_rows(task) else first.align(task)
-    if first.target != task.target or first.kind != task.kind:
+def _refuse_other_goal(first: Task, task: Task) -> None:
+    if first.target != task.target or repr(first.goal) != repr(task.goal):
         raise DataError(
             "Paths with different targets cannot meet in one network.",
-            why=f"one has target {first.target!r}, the other {task.target!r}",
+            why=f"one learns {first.target!r}, {first.goal}; the other {task.target!r}, "
+            f"{task.goal}",
+            mend="change the target before the paths part",
         )
-    if first.target is not None and not _same_values(first, task):
+    if first.target is not None and not _equal(first.target_codes(), task.target_codes()):
         raise DataError(
             f"The target {first.target!r} has different values on two paths of one network.",
             mend="transform the target before the paths part",
         )
-    return task
+    if not _equal(first.weights(), task.weights()):
+        raise DataError(
+            "The rows have different weights on two paths of one network.",
+            mend="weigh them before the paths part",
+        )
 
 
-def _same_values(first: Task, other: Task) -> bool:
-    return np.array_equal(first.target_codes(), other.target_codes(), equal_nan=True)
+def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def target_tensor(task: Task, spec: TaskSpec) -> Tensor:
@@ -238,22 +132,44 @@ def target_tensor(task: Task, spec: TaskSpec) -> Tensor:
             mend="leave these rows out",
         )
     if spec.kind == "regression":
-        return torch.from_numpy(codes.astype(np.float32)).unsqueeze(1)
+        return _quantities(task, codes).unsqueeze(1)
     if spec.is_binary:
         positive = codes == spec.positive_code
         return torch.from_numpy(positive.astype(np.float32)).unsqueeze(1)
     return torch.from_numpy(codes)
 
 
+def _quantities(task: Task, values: NDArray[np.float64]) -> Tensor:
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    large = np.isinf(rounded)
+    if large.any():
+        raise DataError(
+            f"The target {task.target!r} is too large for float32.",
+            where=f"rows {listing(task.row_ids[large])}",
+            why=f"it is {values[large][0]:g}, and networks calculate in float32",
+            mend='put po("targetscale") before the network, or leave these rows out',
+        )
+    return torch.from_numpy(rounded)
+
+
 def weight_tensor(task: Task) -> Tensor | None:
-    """Row weights as float32, shape ``(batch,)``, or None."""
+    """Row weights as float32, shape ``(batch,)``, or None.
+
+    >>> weight_tensor(Task({"x": [1.0, 2.0]}).with_weight([0.5, 1.0]))
+    tensor([0.5000, 1.0000])
+    """
     weights = task.weights()
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Batch:
-    """Some rows: inputs in the order of the network's arguments, target and weights."""
+    """Some rows: inputs in the order of the network's arguments, target and weights.
+
+    >>> Batch((torch.zeros(2, 1),), None, None).inputs[0].shape
+    torch.Size([2, 1])
+    """
 
     inputs: tuple[Tensor, ...]
     target: Tensor | None
@@ -322,9 +238,24 @@ class TensorBatches:
 
     def to(self, device: torch.device) -> TensorBatches:
         """The same on a device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def that_count(self) -> TensorBatches:
+        """The rows whose weight is not 0.
+
+        >>> batches = TensorBatches((torch.zeros(3, 1),), None, torch.tensor([1.0, 0.0, 2.0]), 2)
+        >>> batches.that_count().weights
+        tensor([1., 2.])
+        """
+        if self.weights is None or bool(self.weights.all()):
+            return self
+        rows = self.weights.nonzero().squeeze(1)
+        return self._each(lambda tensor: tensor[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TensorBatches:
         return attrs.evolve(
             self,
-            inputs=tuple(x.to(device) for x in self.inputs),
-            target=None if self.target is None else self.target.to(device),
-            weights=None if self.weights is None else self.weights.to(device),
+            inputs=tuple(map(change, self.inputs)),
+            target=None if self.target is None else change(self.target),
+            weights=None if self.weights is None else change(self.weights),
         )

@@ -36,7 +36,7 @@ class TaskSpec:
 
     @classmethod
     def of(cls, task: Task) -> TaskSpec:
-        """What is to be learned from a task."""
+        """What is to be learned from a task; columns are known to the ingresses only."""
         return cls(task.kind, task.classes, task.positive)
 
     @property
@@ -62,12 +62,3 @@ class TaskSpec:
     def positive_code(self) -> int:
         """The place in ``classes`` of the positive class."""
         return self.classes.index(self.positive) if self.positive in self.classes else 1
-
-    def __mlgraph_json__(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "classes": list(self.classes),
-            "positive": self.positive,
-            "columns": self.columns,
-            "cardinalities": self.cardinalities,
-        }

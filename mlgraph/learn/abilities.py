@@ -33,6 +33,12 @@ def check_usable(owner: str, graph: Any, wanted: type) -> None:
 
     Raises:
         MLGraphError: Says what is there instead, and what to do.
+
+    >>> check_usable("GraphClassifier", None, int)
+    Traceback (most recent call last):
+    ...
+    mlgraph.errors.ConfigError: GraphClassifier needs a graph, and has none.
+    ...
     """
     if not isinstance(graph, Graph):
         raise ConfigError(
@@ -54,7 +60,11 @@ def check_usable(owner: str, graph: Any, wanted: type) -> None:
 
 
 def wrong_output(owner: str, output: str, found: str, wanted: type) -> ConfigError:
-    """The error for a graph that ends in something else than the estimator gives."""
+    """The error for a graph that ends in something else than the estimator gives.
+
+    >>> wrong_output("GraphTransformer", "torch_model.output", "Prediction", int).where
+    "output 'torch_model.output'"
+    """
     predicts = wanted.__name__ == "Prediction"
     return ConfigError(
         f"{owner} needs a graph that puts out a {wanted.__name__}.",
@@ -103,9 +113,7 @@ def takes_missing(graph: Any) -> bool:
     >>> takes_missing(Graph.empty())
     False
     """
-    return any(
-        node.key.startswith("impute") or _tag(node, "allow_nan") for node in _nodes(graph)
-    )
+    return any(node.key.startswith("impute") or _tag(node, "allow_nan") for node in _nodes(graph))
 
 
 def takes_categories(graph: Any) -> bool:
@@ -131,6 +139,10 @@ def with_runtime(owner: str, graph: Graph, device: str | None, verbose: Any) -> 
 
     Raises:
         ConfigError: A device is given, and no node of the graph has one.
+
+    >>> from mlgraph.train.trainer import Trainer
+    >>> with_runtime("GraphClassifier", Trainer().as_graph(), "cpu", 0).params()["trainer__device"]
+    'cpu'
     """
     placed = [id for id, node in graph.nodes.items() if _has(node, "device")]
     if device is not None and not placed:

@@ -1,8 +1,8 @@
 """What the three estimators share: their parameters, their tags, and how a graph is fitted.
 
 The constructor stores what it is given and looks at nothing. Everything is checked in ``fit``,
-which works on a copy of nothing: graphs are values. What was learned is ``graph_``, a FittedGraph,
-and what scikit-learn asks to see beside it.
+which changes nothing that was passed in: graphs are values. What was learned is ``graph_``, a
+FittedGraph, and what scikit-learn asks to see beside it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ class GraphEstimator(BaseEstimator):  # type: ignore[misc]
 
     Class attributes:
         gives: What the graph has to put out when it is applied.
+
+    >>> from mlgraph.core.route import Copy
+    >>> from mlgraph.learn.transformer import GraphTransformer
+    >>> estimator = GraphTransformer(Copy(n=2).as_graph())
+    >>> estimator.set_params(copy__n=1).get_params()["copy__n"]
+    1
     """
 
     gives: ClassVar[type]
@@ -79,7 +85,7 @@ class GraphEstimator(BaseEstimator):  # type: ignore[misc]
         owner, own = type(self).__name__, self.get_params(deep=False)
         check_usable(owner, self.graph, self.gives)
         refuse_clashes(owner, own, self.graph)
-        return with_runtime(owner, self.graph, own.get("device"), own.get("verbose", "auto"))
+        return with_runtime(owner, self.graph, own.get("device"), own.get("verbose", 0))
 
     def _seed(self) -> int:
         """A seed for the run; drawn from NumPy's global state if ``random_state`` is None."""

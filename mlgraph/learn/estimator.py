@@ -29,7 +29,7 @@ def as_estimator(graph: Graph, **options: Any) -> GraphEstimator:
 
     >>> from mlgraph import po
     >>> as_estimator(po("scale").as_graph(), random_state=1)
-    GraphTransformer(graph=Graph(scale), random_state=1)
+    GraphTransformer(graph=scale, random_state=1)
     """
     kinds = kinds_of(graph)
     if not trains(graph):

@@ -41,12 +41,17 @@ def training_data(
 
     Raises:
         ValueError: scikit-learn's, in its words.
+
+    >>> from mlgraph.learn.supervised import GraphRegressor
+    >>> training_data(GraphRegressor(), [[1], [2]], [3, 4])
+    ({'x0': array([1., 2.])}, array([3, 4]))
     """
     if _keeps_types(estimator, X):
         # The target first: its check forgets the names of the features.
         y = None if y is None else validate_data(estimator, y=y, y_numeric=y_numeric)
         validate_data(estimator, X, y, skip_check_array=True)
         check_consistent_length(X, y)
+        _refuse_no_rows(estimator, X)
         return _columns(X), y
     rules = _rules(estimator)
     if y is None:
@@ -67,9 +72,16 @@ def new_data(estimator: Any, X: Any, names: Sequence[str]) -> Any:
 
     Raises:
         ValueError: scikit-learn's, in its words.
+
+    >>> from mlgraph.learn.supervised import GraphRegressor
+    >>> estimator = GraphRegressor()
+    >>> table, _ = training_data(estimator, [[1], [2]], [3, 4])
+    >>> new_data(estimator, [[5]], list(table))
+    {'x0': array([5.])}
     """
     if _keeps_types(estimator, X):
         validate_data(estimator, X, reset=False, skip_check_array=True)
+        _refuse_no_rows(estimator, X)
         # Columns without names of their own are found by place.
         return _columns(X, None if hasattr(estimator, "feature_names_in_") else names)
     matrix = validate_data(estimator, X, reset=False, **_rules(estimator))
@@ -130,11 +142,19 @@ def _keeps_types(estimator: Any, X: Any) -> bool:
     """Whether the columns of X have types that an array of floats would lose."""
     if hasattr(X, "iloc") and hasattr(X, "dtypes") and getattr(X, "ndim", 0) == 2:
         return any(getattr(dtype, "kind", "O") not in "iuf" for dtype in X.dtypes)
-    if hasattr(X, "__arrow_c_stream__") and getattr(X, "shape", ()) and len(X.shape) == 2:
+    if hasattr(X, "__arrow_c_stream__") and len(getattr(X, "shape", ())) == 2:
         return not all(_is_number(field.type) for field in pa.table(X).schema)
     if isinstance(X, (np.ndarray, list)) and get_tags(estimator).input_tags.categorical:
         return _has_strings(np.asarray(X, dtype=object) if isinstance(X, list) else X)
     return False
+
+
+def _refuse_no_rows(estimator: Any, X: Any) -> None:
+    if len(X) == 0:
+        raise DataError(
+            f"X has 0 sample(s), and {type(estimator).__name__} needs at least one.",
+            mend="pass a table with rows",
+        )
 
 
 def _is_number(arrow: Any) -> bool:

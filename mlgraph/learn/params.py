@@ -56,6 +56,13 @@ def refuse_clashes(owner: str, own: Mapping[str, Any], graph: Graph) -> None:
 
     Raises:
         ConfigError: Names the ids.
+
+    >>> from mlgraph.core.route import Nop
+    >>> refuse_clashes("GraphClassifier", {"verbose": 0}, Nop(id="verbose").as_graph())
+    Traceback (most recent call last):
+    ...
+    mlgraph.errors.ConfigError: A node of the graph cannot be called 'verbose' here.
+    ...
     """
     both = [id for id in graph.ids if id in own]
     if both:
@@ -70,14 +77,16 @@ def refuse_clashes(owner: str, own: Mapping[str, Any], graph: Graph) -> None:
 def _changed_graph(
     owner: str, own: Mapping[str, Any], graph: Any, inner: Mapping[str, Any]
 ) -> Graph:
-    for path in inner:
-        if not isinstance(graph, Graph) or path.partition("__")[0] not in graph:
-            raise _unknown(owner, own, graph, path)
+    known = graph.ids if isinstance(graph, Graph) else ()
+    lost = [path for path in inner if path.partition("__")[0] not in known]
+    if lost or not isinstance(graph, Graph):
+        raise _unknown(owner, own, graph, lost[0])
     # Whole nodes first: parameters given along with them are those of the new node.
-    for id in [path for path in inner if path in graph]:
-        graph = graph.replace(id, inner[id])
-    flat = {path: value for path, value in inner.items() if path not in graph}
-    return graph.with_params(flat) if flat else graph
+    made: Graph = graph
+    for id in [path for path in inner if path in known]:
+        made = made.replace(id, inner[id])
+    flat = {path: value for path, value in inner.items() if path not in known}
+    return made.with_params(flat) if flat else made
 
 
 def _unknown(owner: str, own: Mapping[str, Any], graph: Any, path: str) -> UnknownParameterError:

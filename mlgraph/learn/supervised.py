@@ -120,8 +120,8 @@ class GraphRegressor(RegressorMixin, GraphEstimator):  # type: ignore[misc]
         feature_names_in_: Their names, if all of them are strings.
 
     >>> from mlgraph import po
-    >>> graph = po("nn_linear") >> po("torch_model", epochs=200)
-    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> graph = po("nn_linear") >> po("torch_optimizer", lr=0.1) >> po("torch_model")
+    >>> X, y = [[-1.0], [0.0], [1.0], [2.0]], [-1.0, 1.0, 3.0, 5.0]
     >>> GraphRegressor(graph, random_state=1).fit(X, y).predict([[1.5]]).round(1)
     array([4.])
     """

@@ -15,9 +15,10 @@ import attrs
 import torch.nn
 
 from mlgraph.core.value import canonical, digest
-from mlgraph.data.batch import Feed, IngressToken, NumericToken
+from mlgraph.data.batch import Feed
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
+from mlgraph.data.token import IngressToken
 from mlgraph.errors import GraphError, MLGraphError, listing
 from mlgraph.tensor.spec import TensorSpec
 
@@ -26,11 +27,11 @@ class Source(NamedTuple):
     """A tensor in the network: the call (or ingress) that makes it, and which of its outputs.
 
     >>> Source("linear")
-    Source(id='linear', index=0)
+    Source(id='linear', output=0)
     """
 
     id: str
-    index: int = 0
+    output: int = 0
 
 
 class Builder(Protocol):
@@ -98,6 +99,7 @@ class ModelDescriptor:
         optimizer: Description of the optimizer, or None for the default.
         callbacks: Callbacks, by id.
 
+    >>> from mlgraph.data.token import NumericToken
     >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y")
     >>> ModelDescriptor.entering(NumericToken("numbers", ("x",)), task)
     ModelDescriptor(numbers (batch, 1) float32 -> 0 layers -> numbers (batch, 1) float32; loss

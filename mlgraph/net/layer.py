@@ -124,7 +124,8 @@ class Layer(Node):
             found = self.infer(*specs, task=network.task, name=ctx.id)
         except MLGraphError as error:
             fed = ", ".join(f"{d.source.id!r} {d.spec}" for d in arriving)
-            raise error.at(f"node {ctx.id!r}, fed by {fed}") from error.__cause__
+            error.at(f"node {ctx.id!r}, fed by {fed}")
+            raise
         sources = tuple(descriptor.source for descriptor in arriving)
         call = Call(ctx.id, self, sources, specs, found, network.task)
         return network.extended(call), None

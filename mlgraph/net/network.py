@@ -6,8 +6,8 @@ without mlgraph's engine, under ``torch.compile`` and ``torch.export``.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -29,8 +29,8 @@ def network(
     Raises:
         MLGraphError: A layer cannot be built.
 
-    >>> from mlgraph.data.batch import NumericToken
     >>> from mlgraph.data.task import Task
+    >>> from mlgraph.data.token import NumericToken
     >>> token = NumericToken("numbers", ("a", "b"))
     >>> network(ModelDescriptor.entering(token, Task({"a": [1.0], "b": [2.0]})))(torch.ones(1, 2))
     tensor([[1., 1.]])
@@ -75,8 +75,8 @@ def _wired(descriptor: ModelDescriptor) -> fx.Graph:
 
     def value(source: Source) -> fx.Node:
         if source not in values:
-            item = (several[source.id], source.index)
-            values[source] = graph.call_function(operator.getitem, item)
+            item = (several[source.id], source.output)
+            values[source] = graph.call_function(nth, item)
         return values[source]
 
     for call in descriptor.reachable():
@@ -86,6 +86,16 @@ def _wired(descriptor: ModelDescriptor) -> fx.Graph:
         several[call.id] = made
     graph.output(value(descriptor.source))
     return graph
+
+
+def nth(made: Any, place: int) -> torch.Tensor:
+    """One of the tensors that a module returned, in a tuple, list or dict.
+
+    >>> nth({"a": 1, "b": 2}, 1)
+    2
+    """
+    tensor: torch.Tensor = (list(made.values()) if isinstance(made, dict) else made)[place]
+    return tensor
 
 
 def _arguments(ids: Iterable[str]) -> dict[str, str]:

@@ -63,7 +63,10 @@ def _groups(columns: Sequence[Column]) -> list[Column]:
 
 
 def _made_equal(inputs: Sequence[TensorSpec], groups: list[Column]) -> tuple[TensorSpec, ...]:
-    common = {name: size for group in groups if (size := _common(group)) for name in group}
+    pairs = [(name, size) for group in groups if (size := _common(group)) for name in group]
+    common: dict[int | str, int | str] = {
+        name: size for name, size in pairs if isinstance(name, str)
+    }
     return tuple(
         spec.with_shape([common.get(size, size) for size in spec.shape]) for spec in inputs
     )

@@ -13,6 +13,8 @@ import attrs
 import torch
 from torch import nn
 
+from mlgraph.net.network import copied
+
 EVENTS = (
     "on_train_begin",
     "on_epoch_begin",
@@ -30,7 +32,7 @@ EVENTS = (
 
 
 class Running(Protocol):
-    """What a callback sees of the run."""
+    """What a callback sees of the run; ``mlgraph.train.loop.Run`` says what it means."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -38,6 +40,7 @@ class Running(Protocol):
     step: int
     global_step: int
     scores: dict[str, float]
+    best_epoch: int
 
     @property
     def epochs(self) -> int:
@@ -66,7 +69,11 @@ class Callback:
 
 
 def hooks(callbacks: Iterable[Callback], run: Running) -> dict[str, tuple[Any, ...]]:
-    """The hooks of each event that some callback has, ready to be called without arguments."""
+    """The hooks of each event that some callback has, ready to be called without arguments.
+
+    >>> hooks([EarlyStopping("valid_loss", False, 3)], run=None)["on_epoch_end"]
+    ()
+    """
     started = [(callback, callback.start(run)) for callback in callbacks]
     return {
         event: tuple(
@@ -84,10 +91,13 @@ def _bound(method: Any, run: Running, state: Any) -> Any:
 
 @attrs.define
 class Best:
-    """The best evaluation so far."""
+    """The best evaluation so far.
+
+    >>> Best().waited
+    0
+    """
 
     score: float = float("nan")
-    epoch: int = 0
     waited: int = 0
     tensors: dict[str, torch.Tensor] | None = None
 
@@ -102,6 +112,9 @@ class EarlyStopping(Callback):
         patience: Evaluations without improvement after which to stop.
         min_delta: An improvement must be greater than this. NaN never improves.
         restore: Go back to the weights of the best evaluation at the end.
+
+    >>> EarlyStopping("valid_accuracy", True, patience=5).min_delta
+    0.0
     """
 
     monitor: str
@@ -117,7 +130,8 @@ class EarlyStopping(Callback):
         """Compare the new score with the best one."""
         score = run.scores[self.monitor]
         if self.improves(score, state.score):
-            state.score, state.epoch, state.waited = score, run.epoch, 0
+            run.best_epoch = run.epoch
+            state.score, state.waited = score, 0
             if self.restore:
                 state.tensors = copied(run.network)
             return
@@ -144,30 +158,23 @@ class EarlyStopping(Callback):
         return gain > self.min_delta
 
 
-def copied(network: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of the weights and buffers of a network."""
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-
 @attrs.frozen
 class Progress(Callback):
-    """A progress bar over the epochs, with the scores of the last one."""
+    """A progress bar over the epochs, with the scores of the last one.
+
+    >>> Progress()
+    Progress()
+    """
 
     def start(self, run: Running) -> Any:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich import progress
 
-        bar = Progress(
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[scores]}"),
+        bar = progress.Progress(
+            progress.TextColumn("epoch"),
+            progress.MofNCompleteColumn(),
+            progress.BarColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.fields[scores]}"),
         )
         return bar, bar.add_task("", total=run.epochs, scores="")
 

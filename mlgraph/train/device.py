@@ -28,10 +28,10 @@ def resolve_device(name: str) -> torch.device:
             why=f"available are {', '.join(_available())}",
             mend='device="auto" takes what is there',
         ) from error
-    if device.type not in (*_available(), "meta"):
+    if device.type not in _available() or (device.index or 0) >= _count(device.type):
         raise ConfigError(
             f"The device {name!r} is not available.",
-            why=f"available are {', '.join(_available())}",
+            why=f"available are {', '.join(_available())}" + _how_many(device.type),
             mend='device="auto" takes what is there',
         )
     return device
@@ -51,3 +51,11 @@ def shows_progress(wanted: bool | str) -> bool:
 def _available() -> tuple[str, ...]:
     found = ("cuda",) if torch.cuda.is_available() else ()
     return (*found, *(("mps",) if torch.backends.mps.is_available() else ()), "cpu")
+
+
+def _count(kind: str) -> int:
+    return torch.cuda.device_count() if kind == "cuda" else 1
+
+
+def _how_many(kind: str) -> str:
+    return f"; there are {_count(kind)} of {kind}" if kind in _available() else ""

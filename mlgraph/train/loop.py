@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from mlgraph.core.entry import node_seed
 from mlgraph.data.batch import Batch, TensorBatches
 from mlgraph.errors import DataError
-from mlgraph.train.callback import Callback, copied, hooks
+from mlgraph.net.network import copied
+from mlgraph.train.callback import Callback, hooks
 
 Scorer = Callable[[Tensor], Mapping[str, float]]
 
@@ -36,6 +37,9 @@ class Plan:
         epochs: Total number of epochs.
         shuffle: Draw a new row order in each epoch.
         eval_freq: Evaluate on validation data every so many epochs, and after the last.
+
+    >>> Plan(epochs=10).eval_freq
+    1
     """
 
     epochs: int
@@ -45,7 +49,12 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Validation:
-    """Data to evaluate on, and what to make of the network's outputs for them."""
+    """Data to evaluate on, and what to make of the network's outputs for them.
+
+    >>> batches = TensorBatches((torch.zeros(2, 1),), torch.zeros(2, 1), None, 2)
+    >>> Validation(batches=batches, scorer=lambda output: {}).batches.rows
+    2
+    """
 
     batches: TensorBatches
     scorer: Scorer
@@ -53,7 +62,34 @@ class Validation:
 
 @attrs.define(eq=False)
 class Run:
-    """A training run: what the loop changes, and what callbacks see."""
+    """A training run: what the loop changes, and what callbacks see.
+
+    Args:
+        network: The network.
+        objective: The loss: called with output and target, and with weights as ``weighted``.
+        optimizer: The optimizer.
+        batches: The training data.
+        plan: How long and how to train.
+        seed: What the row order depends on.
+        validation: What to evaluate on.
+        epoch: The current epoch, from 1; before the first, 0.
+        step: The current step of the epoch, from 1.
+        global_step: The number of steps so far.
+        scores: The scores of the current epoch.
+        history: The scores of complete epochs.
+        best_epoch: The epoch of the best evaluation, if a callback watches; otherwise 0.
+        stopped: Why a callback ended the training, or the empty string.
+        interrupted: Whether the user ended it.
+        batch: The current batch.
+
+    >>> network = nn.Linear(1, 1)
+    >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
+    >>> plan = Plan(epochs=3)
+    >>> run = Run(network, nn.MSELoss(), sgd, data, plan, seed=1)
+    >>> train(run).global_step
+    6
+    """
 
     network: nn.Module
     objective: Any
@@ -66,7 +102,8 @@ class Run:
     step: int = 0
     global_step: int = 0
     scores: dict[str, float] = attrs.field(factory=dict)
-    rows: list[dict[str, float]] = attrs.field(factory=list)
+    history: list[dict[str, float]] = attrs.field(factory=list)
+    best_epoch: int = 0
     stopped: str = ""
     interrupted: bool = False
     batch: Batch | None = None
@@ -78,13 +115,13 @@ class Run:
 
     def stop(self, reason: str) -> None:
         """End the training after the current epoch."""
-        self.stopped = reason
+        self.stopped = reason or "a callback stopped it"
 
     @property
     def is_due(self) -> bool:
         """Whether this epoch is evaluated: every ``eval_freq``-th, and the last."""
-        every = self.epoch % self.plan.eval_freq == 0
-        return self.validation is not None and (every or self.epoch == self.plan.epochs)
+        is_last = self.epoch == self.plan.epochs or bool(self.stopped)
+        return is_last or self.epoch % self.plan.eval_freq == 0
 
 
 def train(run: Run, callbacks: Iterable[Callback] = ()) -> Run:
@@ -116,7 +153,7 @@ def order_seed(seed: int, epoch: int) -> int:
 
 
 def row_order(run: Run) -> Tensor | None:
-    """The order of the rows in this epoch, or None for the order they have."""
+    """The order of the rows in this epoch, ``(rows,)``, or None for the order they have."""
     if not run.plan.shuffle:
         return None
     generator = torch.Generator().manual_seed(order_seed(run.seed, run.epoch))
@@ -132,20 +169,22 @@ def _epochs(run: Run, events: Mapping[str, Any]) -> None:
             _epoch(run, events)
             _keep(run.network, complete)
     except KeyboardInterrupt:
-        run.network.load_state_dict(complete)
-        run.epoch = len(run.rows)
         run.interrupted = True
+        # Between two epochs the network is what it should be, and the copy perhaps half made.
+        if len(run.history) < run.epoch:
+            run.network.load_state_dict(complete)
+            run.epoch = len(run.history)
 
 
 def _epoch(run: Run, events: Mapping[str, Any]) -> None:
     _emit(events["on_epoch_begin"])
     run.scores = {"train_loss": _train_epoch(run, events)}
-    if run.is_due:
+    if run.validation is not None and run.is_due:
         _emit(events["on_valid_begin"])
-        run.scores |= _evaluate(run, events)
+        run.scores |= _evaluate(run, run.validation, events)
         _emit(events["on_valid_end"])
     _emit(events["on_epoch_end"])
-    run.rows.append({"epoch": run.epoch, **run.scores})
+    run.history.append({"epoch": run.epoch, **run.scores})
 
 
 def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
@@ -196,10 +235,8 @@ def _not_finite(run: Run, values: Tensor) -> DataError:
     )
 
 
-def _evaluate(run: Run, events: Mapping[str, Any]) -> dict[str, float]:
+def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> dict[str, float]:
     """Loss and metrics on the validation data."""
-    validation = run.validation
-    assert validation is not None
     begin, end = events["on_valid_batch_begin"], events["on_valid_batch_end"]
     outputs: list[Tensor] = []
     run.network.eval()
@@ -226,6 +263,10 @@ def apply_network(network: nn.Module, batches: TensorBatches) -> Tensor:
 
     Shape:
         returns: ``(rows, ...)``.
+
+    >>> batches = TensorBatches((torch.ones(3, 1),), None, None, size=2)
+    >>> apply_network(nn.Identity(), batches).shape
+    torch.Size([3, 1])
     """
     network.eval()
     with torch.inference_mode():

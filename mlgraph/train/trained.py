@@ -27,11 +27,17 @@ class Trained:
         history: One row per epoch.
         seed: The seed of the training.
         epochs: Number of complete epochs.
-        best_epoch: The epoch whose weights these are.
+        best_epoch: The epoch of the best evaluation where early stopping watched, else the last.
         interrupted: Whether the user ended the training.
         stopped: Why a callback ended it, or the empty string.
         loss: Description of the loss.
         optimizer: Description of the optimizer.
+
+    >>> from mlgraph import Task, nn, po
+    >>> task = Task({"x": [0.0, 1.0], "y": [1.0, 3.0]}, target="y")
+    >>> graph = nn("linear") >> po("torch_model", epochs=2, progress=False)
+    >>> graph.fit(task, seed=1).trained()
+    Trained(2 numbers, 2 epochs, seed=...)
     """
 
     descriptor: ModelDescriptor
@@ -47,7 +53,7 @@ class Trained:
 
     def module(self, device: torch.device | str = "cpu") -> fx.GraphModule:
         """The trained network as a fresh module in eval mode; changing it changes nothing here."""
-        with seeded(0, torch.device("cpu")):
+        with _LOCK, seeded(0, torch.device("cpu")):
             made = network(self.descriptor)
         load_tensors(made, self.tensors)
         return made.eval().to(device)
@@ -69,7 +75,8 @@ class Trained:
         return f"Trained({size} numbers, {self.epochs} epochs, seed={self.seed})"
 
 
-_LOCK = threading.Lock()
+# Building draws from torch's only stream, so threads take turns.
+_LOCK = threading.RLock()
 _LIVE: weakref.WeakKeyDictionary[Trained, dict[str, fx.GraphModule]] = weakref.WeakKeyDictionary()
 
 
@@ -83,10 +90,14 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     >>> bool((torch.get_rng_state() == before).all())
     True
     """
-    cuda = [device.index or 0] if device.type == "cuda" else []
+    cuda = [_index(device)] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         # Not torch.manual_seed: it would seed devices whose state nobody restores.
         torch.default_generator.manual_seed(seed)
         for index in cuda:
             torch.cuda.default_generators[index].manual_seed(seed)
         yield
+
+
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index

@@ -6,35 +6,24 @@ new data it returns a Prediction. Checked, it builds the network on the meta dev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 import attrs
-import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, fx, nn
 
 from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port
-from mlgraph.data.batch import Feed, TensorBatches, target_tensor, weight_tensor
+from mlgraph.data.batch import Feed, TensorBatches
 from mlgraph.data.prediction import Prediction
-from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
-from mlgraph.errors import (
-    ConfigError,
-    DataError,
-    MLGraphError,
-    did_you_mean,
-    listing,
-    together,
-)
+from mlgraph.errors import ConfigError, MLGraphError, together
 from mlgraph.net.descriptor import ModelDescriptor
-from mlgraph.net.layer import Start
-from mlgraph.net.network import n_parameters, network
+from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.train.blame import naming_layer, refusing_step
 from mlgraph.train.callback import Callback, EarlyStopping, Progress
 from mlgraph.train.device import resolve_device, shows_progress
@@ -44,12 +33,26 @@ from mlgraph.train.lossfn import class_weights
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
 from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
+from mlgraph.train.prepare import (
+    check_batches,
+    check_weights,
+    class_counts,
+    has_batch_statistics,
+    started,
+    training_data,
+    validation_data,
+    watched,
+)
 from mlgraph.train.trained import Trained, seeded
 
 
 @attrs.frozen
 class Summary:
-    """What a trainer would train: a note per thing that the graph does not say."""
+    """What a trainer would train: a note per thing that the graph does not say.
+
+    >>> Summary(("9 parameters",)).notes
+    ('9 parameters',)
+    """
 
     notes: tuple[str, ...]
 
@@ -73,6 +76,9 @@ class Trainer(Node):
         use_valid: Use the validation data that arrive.
         class_weight: ``"balanced"``, weights by class, or the weight of the positive class.
         progress: Show a progress bar; ``"auto"`` does in terminals and notebooks.
+
+    >>> Trainer(epochs=5).changed()
+    {'epochs': 5}
     """
 
     inputs = (Port("input", fit=ModelDescriptor, apply=Feed),)
@@ -99,12 +105,11 @@ class Trainer(Node):
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
         setup = self._setup(descriptor, ctx)
-        device = resolve_device(self.device)
         data = self._training_data(descriptor)
-        with seeded(ctx.seed, device):
-            run = self._prepared(setup, data, descriptor, ctx, device)
+        with seeded(ctx.seed, setup.device):
+            run = self._prepared(setup, data, descriptor, ctx)
             _train(run, setup, descriptor)
-        return (None,), _state(run, descriptor, setup, ctx.seed)
+        return (None,), _state(run, descriptor, setup)
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         feed: Feed = inputs["input"]
@@ -112,7 +117,7 @@ class Trainer(Node):
         tensors = feed.tensors(state.descriptor.tokens)
         batches = TensorBatches(tensors, None, None, self._predict_size()).to(device)
         spec = state.descriptor.task
-        if len(feed.task) == 0:
+        if batches.rows == 0:
             return (prediction(torch.empty(0, spec.output_size), feed.task, spec),)
         module = state.live(device)
         with naming_layer(module, _layers(state.descriptor)):
@@ -121,136 +126,87 @@ class Trainer(Node):
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
-        notes: list[str] = []
-        steps = (
-            lambda: notes.extend(self._check_setup(descriptor, ctx)),
-            lambda: self._training_data(descriptor),
+        notes, *_ = _every(
+            partial(self._notes, descriptor, ctx),
+            partial(self._training_data, descriptor),
+            partial(self._validation, {}, descriptor, ctx, torch.device("cpu")),
         )
-        _refuse(_findings(steps), "training")
-        return (None,), Summary(tuple(notes))
+        return (None,), Summary(notes)
 
-    # Checks -----------------------------------------------------------------------------------
-
-    def _check_setup(self, descriptor: ModelDescriptor, ctx: Context) -> list[str]:
+    def _notes(self, descriptor: ModelDescriptor, ctx: Context) -> tuple[str, ...]:
         setup = self._setup(descriptor, ctx)
         built = network(descriptor, "meta")
+        check_weights(built)
+        check_batches(built, len(descriptor.inputs.task), self.batch_size)
         notes = [f"{n_parameters(built):,} parameters"]
         if descriptor.loss is None:
             notes.append(f"the loss is {setup.loss!r}")
         if descriptor.optimizer is None:
             notes.append(f"the optimizer is {setup.optimizer!r}")
-        self._check_batches(built, len(next(iter(descriptor.inputs.values()))))
-        return notes
+        return tuple(notes)
 
     def _setup(self, descriptor: ModelDescriptor, ctx: Context) -> _Setup:
         """Everything that can be decided before weights exist, every mistake at once."""
         spec = descriptor.task
         loss = descriptor.loss or default_loss(spec)
-        counts = _class_counts(descriptor.inputs.task, spec)
-        checks = (
+        counts = class_counts(descriptor.inputs.task, spec)
+        device, (metrics, own), *_ = _every(
+            partial(resolve_device, self.device),
+            partial(self._scored, spec, ctx),
             partial(check_output, descriptor),
             partial(loss.check, spec),
             partial(class_weights, spec, self.class_weight, counts),
-            partial(self._scored, spec, ctx),
-            partial(resolve_device, self.device),
         )
-        _refuse(_findings(checks), "training")
-        metrics, callbacks = self._scored(spec, ctx)
         return _Setup(
+            device=device,
             loss=loss,
             optimizer=descriptor.optimizer or default_optimizer(),
             metrics=metrics,
-            callbacks=callbacks,
+            # Ours come last: they see what the others made of the scores.
+            callbacks=(*descriptor.callbacks.values(), *own),
         )
 
     def _scored(
         self, spec: TaskSpec, ctx: Context
     ) -> tuple[Mapping[str, Metric], tuple[Callback, ...]]:
-        """The metrics, and the callbacks, one of which may watch a metric."""
+        """The metrics, and our own callbacks, one of which may watch a metric."""
         metrics = resolve_metrics(self.metrics, spec.kind) if self.metrics else {}
-        return metrics, self._callbacks(metrics, ctx)
+        own: list[Callback] = [Progress()] if shows_progress(self.progress) else []
+        if self.patience:
+            own.insert(0, self._early_stopping(metrics, ctx))
+        return metrics, tuple(own)
 
-    def _callbacks(self, metrics: Mapping[str, Metric], ctx: Context) -> tuple[Callback, ...]:
-        found: list[Callback] = [Progress()] if shows_progress(self.progress) else []
-        if self.patience and not (ctx.has_valid and self.use_valid):
+    def _early_stopping(self, metrics: Mapping[str, Metric], ctx: Context) -> EarlyStopping:
+        if not self._validates(ctx):
             raise ConfigError(
                 f"patience={self.patience} needs validation data, and there are none.",
                 mend="graph.fit(task, valid=0.2), or patience=0",
             )
-        if self.patience:
-            name, greater = self._monitored(metrics)
-            stop = EarlyStopping(
-                name, greater, self.patience, self.min_delta, self.restore_best_weights
-            )
-            found.append(stop)
-        return tuple(found)
-
-    def _monitored(self, metrics: Mapping[str, Metric]) -> tuple[str, bool]:
-        directions: dict[str, bool | None] = {"valid_loss": False}
-        directions |= {f"valid_{n}": metric.greater_is_better for n, metric in metrics.items()}
-        name = self.monitor or list(directions)[1 if metrics else 0]
-        name = name if name in directions else f"valid_{name}"
-        if name not in directions:
-            raise ConfigError(
-                f"There is no score {self.monitor!r} to monitor.",
-                why=f"the scores are {listing(directions)}",
-                mend=did_you_mean(self.monitor, directions) or "name it in metrics=",
-            )
-        greater = directions[name]
-        if greater is None:
-            raise ConfigError(
-                f"Whether {name!r} should be high or low is not known.",
-                mend="metrics=[metric(f, greater_is_better=True)]",
-            )
-        return name, greater
-
-    def _check_batches(self, built: nn.Module, rows: int) -> None:
-        """Batch norm cannot learn from a single row."""
-        if rows == 0:
-            raise DataError("There are no rows to train on.")
-        if has_batch_statistics(built) and (rows == 1 or self.batch_size == 1):
-            raise DataError(
-                "Batch norm cannot learn from batches of one row (n_samples=1)."
-                if rows == 1
-                else "Batch norm cannot learn from batches of one row (batch_size=1).",
-                why="the variance of a single value is not defined",
-                mend='use more rows and a larger batch_size, or nn("layer_norm")',
-            )
-
-    # Training ---------------------------------------------------------------------------------
+        name, greater = watched(self.monitor, metrics)
+        return EarlyStopping(
+            name, greater, self.patience, self.min_delta, self.restore_best_weights
+        )
 
     def _training_data(self, descriptor: ModelDescriptor) -> TensorBatches:
-        feed, spec = descriptor.inputs, descriptor.task
-        if len(feed.task) == 0:
-            raise DataError("There are no rows to train on.")
-        weights = weight_tensor(feed.task)
-        tensors = feed.tensors(descriptor.tokens)
-        target = target_tensor(feed.task, spec)
-        return TensorBatches(tensors, target, weights, self.batch_size, self.drop_last)
+        return training_data(descriptor, self.batch_size, self.drop_last)
 
     def _prepared(
-        self,
-        setup: _Setup,
-        data: TensorBatches,
-        descriptor: ModelDescriptor,
-        ctx: Context,
-        device: torch.device,
+        self, setup: _Setup, data: TensorBatches, descriptor: ModelDescriptor, ctx: Context
     ) -> Run:
+        """The run, on its device."""
+        spec, device = descriptor.task, setup.device
         built = started(descriptor, data.inputs).to(device)
-        self._check_batches(built, data.rows)
-        data = attrs.evolve(data, merge_last=has_batch_statistics(built)).to(device)
-        spec = descriptor.task
-        counts = _class_counts(descriptor.inputs.task, spec)
-        objective = setup.loss.build(spec, self.class_weight, counts).to(device)
-        validation = self._validation(setup.metrics, descriptor, ctx, device)
+        check_weights(built)
+        check_batches(built, data.rows, self.batch_size)
+        counts = class_counts(descriptor.inputs.task, spec)
         return Run(
             network=built,
-            objective=objective,
+            objective=setup.loss.build(spec, self.class_weight, counts).to(device),
             optimizer=setup.optimizer.build(list(built.parameters())),
-            batches=data,
+            batches=attrs.evolve(data, merge_last=has_batch_statistics(built)).to(device),
             plan=Plan(epochs=self.epochs, shuffle=self.shuffle, eval_freq=self.eval_freq),
             seed=ctx.seed,
-            validation=validation,
+            validation=self._validation(setup.metrics, descriptor, ctx, device),
         )
 
     def _validation(
@@ -260,21 +216,13 @@ class Trainer(Node):
         ctx: Context,
         device: torch.device,
     ) -> Validation | None:
-        if not (ctx.has_valid and self.use_valid) or ctx.valid is None:
+        if ctx.valid is None or not self._validates(ctx):
             return None
-        feed: Feed = ctx.valid["input"]
-        spec = descriptor.task
-        tensors = feed.tensors(descriptor.tokens)
-        target, weights = target_tensor(feed.task, spec), weight_tensor(feed.task)
-        batches = TensorBatches(tensors, target, weights, self._predict_size()).to(device)
+        size = self._predict_size()
+        return validation_data(descriptor, ctx.valid["input"], metrics, size, device)
 
-        def scorer(output: Tensor) -> dict[str, float]:
-            if not metrics:
-                return {}
-            found = prediction(output, feed.task, spec)
-            return {f"valid_{name}": metric(found) for name, metric in metrics.items()}
-
-        return Validation(batches=batches, scorer=scorer)
+    def _validates(self, ctx: Context) -> bool:
+        return ctx.has_valid and self.use_valid
 
     def _predict_size(self) -> int:
         # Without gradients larger batches cost little memory and save most of the overhead.
@@ -283,28 +231,13 @@ class Trainer(Node):
 
 @attrs.frozen(kw_only=True)
 class _Setup:
+    """What is decided before weights exist."""
+
+    device: torch.device
     loss: Loss
     optimizer: Optimizer
     metrics: Mapping[str, Metric]
     callbacks: tuple[Callback, ...]
-
-
-def started(descriptor: ModelDescriptor, tensors: tuple[Tensor, ...]) -> fx.GraphModule:
-    """The real network, with the start its layers give it."""
-    built = network(descriptor)
-    start = Start(dict(zip(descriptor.tokens, tensors, strict=True)))
-    for call in descriptor.reachable():
-        call.layer.initialize(built.get_submodule(call.id), start)
-    return built
-
-
-def has_batch_statistics(module: nn.Module) -> bool:
-    """Whether a module computes statistics over the batch while training.
-
-    >>> has_batch_statistics(nn.Sequential(nn.BatchNorm1d(3)))
-    True
-    """
-    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
 def _train(run: Run, setup: _Setup, descriptor: ModelDescriptor) -> None:
@@ -319,15 +252,15 @@ def _layers(descriptor: ModelDescriptor) -> list[str]:
     return [call.id for call in descriptor.reachable()]
 
 
-def _state(run: Run, descriptor: ModelDescriptor, setup: _Setup, seed: int) -> Trained:
-    tensors = {name: t.detach().cpu().clone() for name, t in run.network.state_dict().items()}
+def _state(run: Run, descriptor: ModelDescriptor, setup: _Setup) -> Trained:
+    tensors = {name: tensor.cpu() for name, tensor in copied(run.network).items()}
     return Trained(
         descriptor=descriptor.without_data(),
         tensors=tensors,
-        history=pa.table(history_columns(run.rows)),
-        seed=seed,
+        history=pa.table(history_columns(run.history)),
+        seed=run.seed,
         epochs=run.epoch,
-        best_epoch=_best_epoch(run, setup),
+        best_epoch=run.best_epoch or run.epoch,
         interrupted=run.interrupted,
         stopped=run.stopped,
         loss=setup.loss,
@@ -335,40 +268,18 @@ def _state(run: Run, descriptor: ModelDescriptor, setup: _Setup, seed: int) -> T
     )
 
 
-def _best_epoch(run: Run, setup: _Setup) -> int:
-    """The epoch of the best evaluation if one was watched, else the last."""
-    for callback in setup.callbacks:
-        if isinstance(callback, EarlyStopping):
-            best, epoch = float("nan"), run.epoch
-            for row in run.rows:
-                score = row.get(callback.monitor, float("nan"))
-                if callback.improves(score, best):
-                    best, epoch = score, int(row["epoch"])
-            return epoch
-    return run.epoch
-
-
-def _class_counts(task: Task, spec: TaskSpec) -> list[int] | None:
-    if spec.kind != "classification":
-        return None
-    counts: list[int] = np.bincount(task.target_codes(), minlength=len(spec.classes)).tolist()
-    return counts
-
-
-def _findings(checks: Iterable[Callable[[], Any]]) -> list[MLGraphError]:
-    """What the checks find, each run whatever the others find."""
+def _every(*steps: Callable[[], Any]) -> tuple[Any, ...]:
+    """What the steps return; what they find wrong is raised together."""
+    values: list[Any] = []
     found: list[MLGraphError] = []
-    for check in checks:
+    for step in steps:
         try:
-            check()
+            values.append(step())
         except MLGraphError as error:
             found.append(error)
-    return found
-
-
-def _refuse(found: list[MLGraphError], what: str) -> None:
     if found:
-        raise together(found, f"{len(found)} things are wrong with the {what}.")
+        raise together(found, f"{len(found)} things are wrong with the training.")
+    return tuple(values)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

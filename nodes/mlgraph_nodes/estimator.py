@@ -152,7 +152,8 @@ class Sklearn(_OpenParameters, TaskTransform):
         given = {**dict(zip(("estimator", "output"), args, strict=False)), **(params or {})}
         wanted = given.get("output", "auto")
         spec = EstimatorSpec.of(given["estimator"]) if "estimator" in given else None
-        if cls is Sklearn and spec is not None and _role(spec, wanted) == "predict":
+        predicts = spec is not None and wanted in ("auto", "predict")
+        if cls is Sklearn and predicts and _role(spec, wanted) == "predict":
             rest = {name: value for name, value in given.items() if name != "output"}
             return Learner.create((), rest, id=id, stem=stem or cls.key)  # type: ignore[return-value]
         return super().create(args, params, id=id, stem=stem)

@@ -140,7 +140,7 @@ def refuse_arguments(
         raise ConfigError(
             f"{node.call_name()} cannot call {shown(fn)}.",
             where=f"node {node.default_id!r}",
-            why=f"with {tensors} tensors and {listing(options)}, {error}"
+            why=f"it is given {tensors} tensor{'s' * (tensors != 1)}; {error}"
             if tensors
             else str(error),
             mend=mend,

@@ -20,7 +20,7 @@ class _BatchNorm(Layer):
     ranks: ClassVar[tuple[int, ...]]
     layout: ClassVar[str]
 
-    eps: float = param(default=1e-5, lower=0)
+    eps: float = param(default=1e-5, lower=1e-12)  # torch refuses 0, but only in training
     momentum: float | None = param(default=0.1, lower=0)
     affine: bool = True
     track_running_stats: bool = True

@@ -238,6 +238,8 @@ class ClassWeights(Node):
         if self.weights is not None:
             return self._explicit(task, self.weights)
         seen = counts[counts > 0]
+        if len(seen) == 0:
+            return np.ones(len(counts))
         safe = np.maximum(counts, 1)
         if self.method == "balanced":
             return np.asarray(counts.sum() / (len(seen) * safe))

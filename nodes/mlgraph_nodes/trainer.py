@@ -10,7 +10,8 @@ class TorchModel(Trainer):
 
     >>> from mlgraph import Task, nn, po
     >>> task = Task({"x": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 3.0, 5.0, 7.0]}, target="y")
-    >>> graph = nn("linear") >> po("torch_model", epochs=200, batch_size=4)
+    >>> fast = po("torch_optimizer", "adamw", lr=0.1)
+    >>> graph = nn("linear") >> fast >> po("torch_model", epochs=200, batch_size=4)
     >>> graph.fit(task, seed=1).predict({"x": [1.5]}).response.round(1)
     array([4.])
     """

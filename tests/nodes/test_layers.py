@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn as tnn
 
-from mlgraph import nn, po
+from mlgraph import ShapeError, Task, nn, po
 from mlgraph.catalogue import catalogue
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
@@ -141,6 +143,59 @@ def test_a_layer_keeps_its_promises(row: Row) -> None:
 @pytest.mark.parametrize("key", PLAIN.split())
 def test_a_layer_that_keeps_the_shape_accepts_every_pattern(key: str) -> None:
     assert check_inference(layer(key), (floats(3, 4, 5),)) == 2**3
+
+
+@st.composite
+def random_rows(draw: st.DrawFn) -> Row:
+    """A layer with random parameters, and inputs of a random shape that may or may not suit it."""
+    key = draw(st.sampled_from(["linear", "glu", "layer_norm", "merge_sum", "merge_cat", "cast"]))
+    rank = draw(st.integers(1, 2 if key.startswith("merge") else 4))
+    shape = draw(st.lists(st.integers(1, 6), min_size=rank, max_size=rank))
+    spec = TensorSpec((draw(st.integers(2, 4)), *shape[1:]))
+    others = [TensorSpec([draw(st.sampled_from([1, size])) for size in spec.shape]) for _ in "ab"]
+    dim, width = draw(st.integers(-rank, rank - 1)), draw(st.integers(1, 4))
+    if key.startswith("merge"):
+        return layer(key, **({"dim": dim} if key == "merge_cat" else {})), [spec, *others]
+    params: dict[str, dict[str, object]] = {
+        "linear": {"out_features": width, "bias": draw(st.booleans())},
+        "glu": {"dim": dim},
+        "layer_norm": {"dims": width, "elementwise_affine": draw(st.booleans())},
+    }
+    if key in params:
+        return layer(key, **params[key]), [spec]
+    dtype = draw(st.sampled_from([torch.int64, torch.float16, torch.bool]))
+    return layer("fn", torch.Tensor.to, dtype=dtype), [spec]
+
+
+@settings(max_examples=40, deadline=None)
+@given(row=random_rows(), seed=st.integers(0, 3))
+def test_random_parameters_on_random_shapes_are_inferred_or_refused(row: Row, seed: int) -> None:
+    try:
+        row[0].infer(*row[1])
+    except ShapeError:
+        return
+    check_inference(row[0], tuple(row[1]), seed=seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(levels=st.lists(st.integers(1, 9), min_size=1, max_size=4), width=st.integers(1, 5))
+def test_embeddings_of_random_columns_are_inferred(levels: list[int], width: int) -> None:
+    check_layer(layer("embedding", embedding_dim=width), [codes(*levels)])
+    check_layer(layer("embedding_cat", max_dim=width), [codes(*levels)])
+
+
+TRAINED = [*PLAIN.split(), "linear", "batch_norm1d", "layer_norm", "glu", "reglu", "geglu"]
+
+
+@pytest.mark.parametrize("key", TRAINED)
+def test_a_layer_trains_in_a_chain(key: str) -> None:
+    draws = torch.Generator().manual_seed(0)
+    x, z = torch.randn(2, 12, generator=draws).tolist()
+    task = Task({"x": x, "z": z, "y": ["a", "b", "c"] * 4}, target="y")
+    graph = nn("linear", 4) >> nn(key) >> nn("head") >> po("torch_model", epochs=1, batch_size=6)
+    prob = graph.fit(task, seed=0).predict(task).prob
+    assert prob.shape == (12, 3)
+    assert (prob.sum(1) > 0.99).all()
 
 
 def test_every_layer_of_the_catalogue_has_a_row() -> None:

@@ -31,3 +31,8 @@ def test_many_places_do_not_make_many_attempts() -> None:
     left = TensorSpec([f"a{dim}" for dim in range(12)])
     right = TensorSpec([f"b{dim}" for dim in range(12)])
     assert len(list(unified([left, right]))) == 13
+
+
+def test_a_size_of_1_next_to_an_unknown_one_stays_1() -> None:
+    inputs = [TensorSpec((2, 1)), TensorSpec((1, 1)), TensorSpec(("a", 1))]
+    assert list(unified(inputs)) == [(inputs[0], inputs[1], TensorSpec((2, 1)))]

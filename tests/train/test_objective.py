@@ -295,7 +295,7 @@ def test_descriptions_are_pickled_and_cannot_be_changed() -> None:
 
 
 def test_a_description_is_printed_with_the_options_that_were_given() -> None:
-    assert repr(default_optimizer()) == "adamw(lr=0.01)"
+    assert repr(default_optimizer()) == "adamw(lr=0.01, weight_decay=0.0)"
     assert repr(Loss.of("mse")) == "mse()"
     assert repr(Loss.of(lambda o, t: o)) == "lambda()"
 
@@ -665,3 +665,13 @@ def test_a_function_of_the_parameters_is_an_optimizer() -> None:
 def test_parameters_that_torch_refuses_are_a_config_error() -> None:
     with pytest.raises(ConfigError, match="empty parameter list"):
         Optimizer.of("adam").build([])
+
+
+def test_the_default_optimizer_can_learn_a_constant_beyond_a_hundred() -> None:
+    constant = nn.Parameter(torch.tensor([140.0]))
+    optimizer = default_optimizer().build([constant])
+    for _ in range(3000):
+        optimizer.zero_grad()
+        ((constant - 150.0) ** 2).sum().backward()
+        optimizer.step()
+    assert constant.item() > 149.0

@@ -1,0 +1,231 @@
+"""The same training, written six ways.
+
+All start from the same weights and see the same rows in the same order, so they must arrive at
+the same loss. Whoever can uses the fused optimizer; ``loader`` is the loop of the tutorials, with
+the optimizer as torch gives it. Everything the libraries do beside training is switched off.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from bench.relay import Tick
+
+OPTIMIZERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+RATE = 1e-3
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """A network, an optimizer, and data: ``rows`` x ``features`` normal numbers, one target."""
+
+    layers: int
+    width: int
+    optimizer: str
+    rows: int = 2000
+    features: int = 1000
+    batch: int = 32
+    epochs: int = 1
+
+    def sizes(self) -> list[int]:
+        """Sizes of the tensors between the linear layers."""
+        return [self.features, *[self.width] * self.layers, 1]
+
+    def network(self) -> nn.Sequential:
+        """The network, always with the same weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(1)
+            sizes = self.sizes()
+            pairs = zip(sizes[:-1], sizes[1:], strict=True)
+            parts = [part for n, m in pairs for part in (nn.Linear(n, m), nn.ReLU())]
+        return nn.Sequential(*parts[:-1])
+
+    def data(self) -> tuple[Tensor, Tensor]:
+        """Features and target; always the same."""
+        generator = torch.Generator().manual_seed(2)
+        x = torch.randn(self.rows, self.features, generator=generator)
+        return x, x[:, :1] + torch.randn(self.rows, 1, generator=generator)
+
+    def mean(self, losses: list[Tensor]) -> float:
+        """The mean loss of an epoch over its rows; the last batch may have fewer."""
+        counts = [min(self.batch, self.rows - i) for i in range(0, self.rows, self.batch)]
+        return float(torch.stack(losses) @ torch.tensor(counts, dtype=torch.float32)) / self.rows
+
+    def build(self, parameters: Any, **options: Any) -> torch.optim.Optimizer:
+        """The optimizer of these parameters."""
+        made: torch.optim.Optimizer = OPTIMIZERS[self.optimizer](parameters, lr=RATE, **options)
+        return made
+
+
+def by_hand(s: Setting, tick: Tick) -> None:
+    """Slices of tensors and a fused optimizer: what mlgraph is measured against."""
+    x, y = s.data()
+    network = s.network()
+    optimizer = s.build(network.parameters(), fused=True)
+    for _ in range(s.epochs):
+        losses = []
+        for i in range(0, s.rows, s.batch):
+            optimizer.zero_grad()
+            loss = F.mse_loss(network(x[i : i + s.batch]), y[i : i + s.batch])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        tick(s.mean(losses))
+
+
+def loader(s: Setting, tick: Tick) -> None:
+    """The usual loop over a ``DataLoader``."""
+    _over_loader(s, tick)
+
+
+def loader_fused(s: Setting, tick: Tick) -> None:
+    """The usual loop with a fused optimizer, to tell the two effects apart."""
+    _over_loader(s, tick, fused=True)
+
+
+def with_mlgraph(s: Setting, tick: Tick) -> None:
+    """The graph's network in mlgraph's loop, as the trainer calls it."""
+    from mlgraph.data.batch import TensorBatches
+    from mlgraph.net.network import network
+    from mlgraph.train.callback import Callback
+    from mlgraph.train.loop import Plan, Run, train
+    from mlgraph.train.objective import Loss, Optimizer
+
+    class Ticking(Callback):
+        def on_epoch_end(self, run: Any, state: Any) -> None:
+            tick(run.scores["train_loss"])
+
+    (descriptor,) = layers_of(s).fit(task_of(s), seed=1).outputs.values()
+    built = network(descriptor)
+    same_weights(s, built)
+    x, y = s.data()
+    run = Run(
+        network=built,
+        objective=Loss.of("mse").build(descriptor.task),
+        optimizer=Optimizer.of(s.optimizer, {"lr": RATE}).build(list(built.parameters())),
+        batches=TensorBatches((x,), y, None, s.batch),
+        plan=Plan(epochs=s.epochs, shuffle=False),
+        seed=1,
+    )
+    train(run, [Ticking()])
+
+
+def with_skorch(s: Setting, tick: Tick) -> None:
+    """The ``NeuralNetRegressor`` of skorch, which keeps the training loss and nothing else."""
+    from skorch import NeuralNetRegressor
+    from skorch.callbacks import Callback
+
+    class Ticking(Callback):  # type: ignore[misc]
+        def on_epoch_end(self, net: Any, **_: Any) -> None:
+            tick(net.history[-1, "train_loss"])
+
+    model = NeuralNetRegressor(
+        s.network(),
+        optimizer=OPTIMIZERS[s.optimizer],
+        optimizer__fused=True,
+        lr=RATE,
+        batch_size=s.batch,
+        max_epochs=s.epochs,
+        iterator_train__shuffle=False,
+        train_split=None,
+        callbacks=[Ticking()],
+        callbacks__epoch_timer=None,
+        callbacks__valid_loss=None,
+        callbacks__print_log=None,
+        verbose=0,
+    )
+    model.fit(*s.data())
+
+
+def with_lightning(s: Setting, tick: Tick) -> None:
+    """The ``Trainer`` of Lightning in its barest mode."""
+    from lightning import pytorch as lightning
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(max_epochs=s.epochs, accelerator="cpu", barebones=True)
+        trainer.fit(_lightning_module(s, tick), DataLoader(TensorDataset(*s.data()), s.batch))
+
+
+CONTESTANTS: dict[str, Callable[[Setting, Tick], None]] = {
+    "hand": by_hand,
+    "mlgraph": with_mlgraph,
+    "loader": loader,
+    "loader_fused": loader_fused,
+    "skorch": with_skorch,
+    "lightning": with_lightning,
+}
+
+
+def layers_of(s: Setting) -> Any:
+    """The layers of the network as a graph."""
+    from mlgraph import chain, nn
+
+    hidden = [part for _ in range(s.layers) for part in (nn("linear", s.width), nn("relu"))]
+    return chain(*hidden, nn("head"))
+
+
+def task_of(s: Setting) -> Any:
+    """The data as a task."""
+    from mlgraph import Task
+
+    x, y = s.data()
+    columns = {f"x{i}": column for i, column in enumerate(x.numpy().T)}
+    return Task({**columns, "y": y[:, 0].numpy()}, target="y")
+
+
+def same_weights(s: Setting, network: nn.Module) -> None:
+    """Give a network the weights that all start from."""
+    with torch.no_grad():
+        pairs = zip(network.parameters(), s.network().parameters(), strict=True)
+        for mine, given in pairs:
+            mine.copy_(given)
+
+
+def _over_loader(s: Setting, tick: Tick, **options: Any) -> None:
+    batches = DataLoader(TensorDataset(*s.data()), s.batch)
+    network = s.network()
+    optimizer = s.build(network.parameters(), **options)
+    for _ in range(s.epochs):
+        total = 0.0
+        for x, y in batches:
+            optimizer.zero_grad()
+            loss = F.mse_loss(network(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(x)
+        tick(total / s.rows)
+
+
+def _lightning_module(s: Setting, tick: Tick) -> Any:
+    from lightning import pytorch as lightning
+
+    class Module(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = s.network()
+            self.losses: list[Tensor] = []
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return s.build(self.network.parameters(), fused=True)
+
+        def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            loss = F.mse_loss(self.network(batch[0]), batch[1])
+            self.losses.append(loss.detach())
+            return loss
+
+        def on_train_epoch_end(self) -> None:
+            tick(s.mean(self.losses))
+            self.losses.clear()
+
+    return Module()

@@ -1,0 +1,179 @@
+"""What is prepared for a run: tensors, the real network, and how validation data are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from mlgraph.data.batch import Feed, TensorBatches, target_tensor, weight_tensor
+from mlgraph.data.task import Task
+from mlgraph.data.taskspec import TaskSpec
+from mlgraph.errors import ConfigError, DataError, GraphError, did_you_mean, listing
+from mlgraph.net.descriptor import ModelDescriptor
+from mlgraph.net.layer import Start
+from mlgraph.net.network import network
+from mlgraph.train.encode import prediction
+from mlgraph.train.loop import Scorer, Validation
+from mlgraph.train.metric import Metric
+
+
+def training_data(descriptor: ModelDescriptor, size: int, drop_last: bool) -> TensorBatches:
+    """The rows to train on, those of weight 0 left out.
+
+    Raises:
+        DataError: There are none, or a value cannot enter the network.
+    """
+    data = _batches(descriptor, descriptor.inputs, size, drop_last).that_count()
+    if data.rows == 0:
+        raise DataError(
+            "There are no rows to train on.", why="rows of weight 0 do not count", mend="add rows"
+        )
+    return data
+
+
+def validation_data(
+    descriptor: ModelDescriptor,
+    feed: Feed,
+    metrics: Mapping[str, Metric],
+    size: int,
+    device: torch.device,
+) -> Validation:
+    """The rows to evaluate on, and how.
+
+    Raises:
+        DataError: There are none, or a value cannot enter the network.
+    """
+    data = _batches(descriptor, feed, size)
+    if data.rows == 0:
+        raise DataError("There are no rows to validate on.", mend="pass other rows as valid=")
+    score = scorer(metrics, feed.task, descriptor.task)
+    return Validation(batches=data.to(device), scorer=score)
+
+
+def scorer(metrics: Mapping[str, Metric], task: Task, spec: TaskSpec) -> Scorer:
+    """What the metrics say of outputs for this task; NaN where outputs are no numbers.
+
+    >>> from mlgraph.train.metric import resolve
+    >>> task = Task({"y": [1.0, 2.0]}, target="y")
+    >>> score = scorer(resolve(["rmse"], task.kind), task, TaskSpec.of(task))
+    >>> score(torch.tensor([[1.0], [2.0]])), score(torch.tensor([[1.0], [float("inf")]]))
+    ({'valid_rmse': 0.0}, {'valid_rmse': nan})
+    """
+
+    def score(output: Tensor) -> dict[str, float]:
+        if not output.isfinite().all():
+            return {f"valid_{name}": float("nan") for name in metrics}
+        found = prediction(output, task, spec)
+        return {f"valid_{name}": metric(found) for name, metric in metrics.items()}
+
+    return score if metrics else lambda output: {}
+
+
+def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bool]:
+    """The score that early stopping watches, and whether a greater one is better.
+
+    Args:
+        monitor: Its name, the prefix ``valid_`` may be left out; None: the first metric, else the
+            loss.
+        metrics: The metrics on validation data.
+
+    Raises:
+        ConfigError: There is no such score, or it has no direction.
+
+    >>> watched(None, {})
+    ('valid_loss', False)
+    """
+    directions: dict[str, bool | None] = {"valid_loss": False}
+    directions |= {f"valid_{name}": metric.greater_is_better for name, metric in metrics.items()}
+    name = monitor or list(directions)[1 if metrics else 0]
+    name = name if name in directions else f"valid_{name}"
+    if name not in directions:
+        raise ConfigError(
+            f"There is no score {monitor!r} to monitor.",
+            why=f"the scores are {listing(directions)}",
+            mend=did_you_mean(monitor, directions) or "name it in metrics=",
+        )
+    greater = directions[name]
+    if greater is None:
+        raise ConfigError(
+            f"Whether {name!r} should be high or low is not known.",
+            mend="metrics=[metric(f, greater_is_better=True)]",
+        )
+    return name, greater
+
+
+def started(descriptor: ModelDescriptor, tensors: tuple[Tensor, ...]) -> fx.GraphModule:
+    """The real network, with the start its layers give it."""
+    built = network(descriptor)
+    start = Start(dict(zip(descriptor.tokens, tensors, strict=True)))
+    for call in descriptor.reachable():
+        call.layer.initialize(built.get_submodule(call.id), start)
+    return built
+
+
+def check_batches(module: nn.Module, rows: int, size: int) -> None:
+    """Refuse batches of one row where the network has batch statistics.
+
+    Raises:
+        DataError: There is one row, or ``batch_size=1``.
+
+    >>> check_batches(nn.Linear(1, 1), rows=1, size=1)
+    """
+    if has_batch_statistics(module) and (rows == 1 or size == 1):
+        found = "n_samples=1" if rows == 1 else "batch_size=1"
+        raise DataError(
+            f"Batch norm cannot learn from batches of one row ({found}).",
+            why="the variance of a single value is not defined",
+            mend='use more rows and a larger batch_size, or nn("layer_norm")',
+        )
+
+
+def check_weights(module: nn.Module) -> None:
+    """Refuse a network without anything to learn.
+
+    Raises:
+        GraphError: No layer has weights.
+
+    >>> check_weights(nn.Linear(1, 1))
+    """
+    if not any(weight.requires_grad for weight in module.parameters()):
+        raise GraphError(
+            "The network has nothing to learn.",
+            why="none of its layers has weights",
+            mend='put nn("head") or nn("linear") before the trainer',
+        )
+
+
+def has_batch_statistics(module: nn.Module) -> bool:
+    """Whether a module computes statistics over the batch while training.
+
+    >>> has_batch_statistics(nn.Sequential(nn.BatchNorm1d(3)))
+    True
+    """
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def class_counts(task: Task, spec: TaskSpec) -> list[int] | None:
+    """The number of rows of each class, those of weight 0 left out; None unless classifying.
+
+    >>> task = Task({"y": ["b", "a", "b"]}, target="y")
+    >>> class_counts(task, TaskSpec.of(task))
+    [1, 2]
+    """
+    if spec.kind != "classification":
+        return None
+    codes, weights = task.target_codes(), task.weights()
+    counting = (codes >= 0) & (True if weights is None else weights > 0)
+    counts: list[int] = np.bincount(codes[counting], minlength=len(spec.classes)).tolist()
+    return counts
+
+
+def _batches(
+    descriptor: ModelDescriptor, feed: Feed, size: int, drop_last: bool = False
+) -> TensorBatches:
+    tensors = feed.tensors(descriptor.tokens)
+    target, weights = target_tensor(feed.task, descriptor.task), weight_tensor(feed.task)
+    return TensorBatches(tensors, target, weights, size, drop_last)
