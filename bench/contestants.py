@@ -7,6 +7,8 @@ the optimizer as torch gives it. Everything the libraries do beside training is 
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import logging
 import warnings
 from collections.abc import Callable
@@ -19,6 +21,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench.relay import Tick
+from mlgraph import Graph, Node, Port, Task, chain, po
+from mlgraph import nn as mlnn
+from mlgraph.data.batch import Feed
+from mlgraph.net.descriptor import ModelDescriptor
+from mlgraph.train.callback import Callback
 
 OPTIMIZERS: dict[str, Any] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
 RATE = 1e-3
@@ -44,8 +51,7 @@ class Setting:
         """The network, always with the same weights."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(1)
-            sizes = self.sizes()
-            pairs = zip(sizes[:-1], sizes[1:], strict=True)
+            pairs = itertools.pairwise(self.sizes())
             parts = [part for n, m in pairs for part in (nn.Linear(n, m), nn.ReLU())]
         return nn.Sequential(*parts[:-1])
 
@@ -93,38 +99,16 @@ def loader_fused(s: Setting, tick: Tick) -> None:
 
 
 def with_mlgraph(s: Setting, tick: Tick) -> None:
-    """The graph's network in mlgraph's loop, as the trainer calls it."""
-    from mlgraph.data.batch import TensorBatches
-    from mlgraph.net.network import network
-    from mlgraph.train.callback import Callback
-    from mlgraph.train.loop import Plan, Run, train
-    from mlgraph.train.objective import Loss, Optimizer
-
-    class Ticking(Callback):
-        def on_epoch_end(self, run: Any, state: Any) -> None:
-            tick(run.scores["train_loss"])
-
-    (descriptor,) = layers_of(s).fit(task_of(s), seed=1).outputs.values()
-    built = network(descriptor)
-    same_weights(s, built)
-    x, y = s.data()
-    run = Run(
-        network=built,
-        objective=Loss.of("mse").build(descriptor.task),
-        optimizer=Optimizer.of(s.optimizer, {"lr": RATE}).build(list(built.parameters())),
-        batches=TensorBatches((x,), y, None, s.batch),
-        plan=Plan(epochs=s.epochs, shuffle=False),
-        seed=1,
-    )
-    train(run, [Ticking()])
+    """A graph and its ``fit``; a callback notes the ends of epochs."""
+    graph_of(s, Ticking(setting=s, tick=tick)).fit(task_of(s), seed=1)
 
 
 def with_skorch(s: Setting, tick: Tick) -> None:
     """The ``NeuralNetRegressor`` of skorch, which keeps the training loss and nothing else."""
     from skorch import NeuralNetRegressor
-    from skorch.callbacks import Callback
+    from skorch.callbacks import Callback as SkorchCallback
 
-    class Ticking(Callback):  # type: ignore[misc]
+    class Ending(SkorchCallback):  # type: ignore[misc]
         def on_epoch_end(self, net: Any, **_: Any) -> None:
             tick(net.history[-1, "train_loss"])
 
@@ -137,7 +121,7 @@ def with_skorch(s: Setting, tick: Tick) -> None:
         max_epochs=s.epochs,
         iterator_train__shuffle=False,
         train_split=None,
-        callbacks=[Ticking()],
+        callbacks=[Ending()],
         callbacks__epoch_timer=None,
         callbacks__valid_loss=None,
         callbacks__print_log=None,
@@ -167,29 +151,58 @@ CONTESTANTS: dict[str, Callable[[Setting, Tick], None]] = {
 }
 
 
-def layers_of(s: Setting) -> Any:
-    """The layers of the network as a graph."""
-    from mlgraph import chain, nn
+def installed() -> list[str]:
+    """The contestants whose library is there."""
+    libraries = {"skorch", "lightning"}
+    missing = {name for name in libraries if importlib.util.find_spec(name) is None}
+    return [name for name in CONTESTANTS if name not in missing]
 
-    hidden = [part for _ in range(s.layers) for part in (nn("linear", s.width), nn("relu"))]
-    return chain(*hidden, nn("head"))
+
+def graph_of(s: Setting, *more: Node) -> Graph:
+    """The network and its training as a graph."""
+    hidden = [part for _ in range(s.layers) for part in (mlnn("linear", s.width), mlnn("relu"))]
+    optimizer = po("torch_optimizer", s.optimizer, lr=RATE)
+    options = {"epochs": s.epochs, "batch_size": s.batch, "shuffle": False, "device": "cpu"}
+    return chain(*hidden, mlnn("head"), optimizer, *more, po("torch_model", **options))
 
 
-def task_of(s: Setting) -> Any:
+class Ticking(Node):
+    """Lets the training begin with the common weights, and calls ``tick`` after each epoch."""
+
+    inputs = (Port("input", fit=ModelDescriptor, apply=Feed),)
+    outputs = (Port("output", fit=ModelDescriptor, apply=Feed),)
+
+    setting: Any = None
+    tick: Any = None
+
+    def fit(self, inputs: Any, ctx: Any) -> Any:
+        watch = {"tick": _Watch(self.setting, self.tick)}
+        return (attrs.evolve(inputs["input"], callbacks=watch),), None
+
+    def apply(self, state: Any, inputs: Any, ctx: Any) -> Any:
+        return (inputs["input"],)
+
+
+def task_of(s: Setting) -> Task:
     """The data as a task."""
-    from mlgraph import Task
-
     x, y = s.data()
     columns = {f"x{i}": column for i, column in enumerate(x.numpy().T)}
     return Task({**columns, "y": y[:, 0].numpy()}, target="y")
 
 
-def same_weights(s: Setting, network: nn.Module) -> None:
-    """Give a network the weights that all start from."""
-    with torch.no_grad():
-        pairs = zip(network.parameters(), s.network().parameters(), strict=True)
-        for mine, given in pairs:
-            mine.copy_(given)
+@attrs.frozen
+class _Watch(Callback):
+    setting: Setting
+    tick: Tick
+
+    def on_train_begin(self, run: Any, state: Any) -> None:
+        with torch.no_grad():
+            given = self.setting.network().parameters()
+            for mine, common in zip(run.network.parameters(), given, strict=True):
+                mine.copy_(common)
+
+    def on_epoch_end(self, run: Any, state: Any) -> None:
+        self.tick(run.scores["train_loss"])
 
 
 def _over_loader(s: Setting, tick: Tick, **options: Any) -> None:

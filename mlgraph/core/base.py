@@ -386,7 +386,7 @@ def _defaults(cls: type[NodeBase]) -> FrozenDict:
 
 
 def _opened(given: Any, extra: Mapping[str, Any]) -> Any:
-    """Open parameters given as a dict and by name; what is no dict is refused later, by its type."""
+    """Open parameters given as a dict and by name; what is no dict is refused by its type."""
     return {**given, **extra} if isinstance(given, Mapping) else given
 
 

@@ -40,7 +40,9 @@ def replicate(graph: Any, n: int, sep: str = "_") -> Graph:
         ConfigError: ``n`` is negative.
     """
     if not isinstance(n, int) or n < 0:
-        raise ConfigError(f"replicate() makes n copies, and {n!r} is no count.")
+        raise ConfigError(
+            f"replicate() makes n copies, and {n!r} is no count.", mend="give an integer from 0"
+        )
     one = to_graph(graph)
     copies = (one.rename({id: f"{id}{sep}{i}" for id in one.ids}) for i in range(1, n + 1))
     return functools.reduce(Graph.beside, copies, Graph.empty())

@@ -14,7 +14,6 @@ from mlgraph.core.base import NodeBase
 from mlgraph.core.checked import CheckedGraph
 from mlgraph.errors import ConfigError, GraphError, listing
 
-
 _OF_FITTED = frozenset({"predict", "history", "module", "trained", "trainers", "states"})
 
 
@@ -307,8 +306,8 @@ class FittedGraph:
         for id, changes in wiring.group_params(self.resolved.ids, flat).items():
             for name in changes:
                 tags = self.resolved[id].tags(name)
-                known = name in self.resolved[id].parameters()
-                if known and (not tags & {"predict", "runtime"} or "structure" in tags):
+                there = name in self.resolved[id].parameters()
+                if there and (not tags & {"predict", "runtime"} or "structure" in tags):
                     raise ConfigError(
                         f"{id}__{name} cannot change after fitting.",
                         why="its value decided what was learned",

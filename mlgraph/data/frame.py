@@ -266,7 +266,10 @@ class Frame:
         names = [mapping.get(name, name) for name in self.columns]
         twice = sorted({name for name in names if names.count(name) > 1 or not name})
         if twice:
-            raise DataError(f"Renaming would give several columns the name {twice[0]!r}.")
+            raise DataError(
+                f"Renaming would give several columns the name {twice[0]!r}.",
+                mend="choose other names, or drop all but one of these columns first",
+            )
         columns = dict(zip(names, self.columns.values(), strict=True))
         return self._with(columns=columns, roles=renamed(self.roles, mapping))
 

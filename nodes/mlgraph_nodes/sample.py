@@ -43,7 +43,7 @@ class Subsample(RowTransform):
 
     random = True
 
-    frac: float = param(default=1 - math.exp(-1), lower=0)
+    frac: float = param(default=1 - math.exp(-1), lower=0, upper=1e6)
     stratify: bool = False
     use_groups: bool | None = None
     replace: bool = False
@@ -138,7 +138,7 @@ class ClassBalancing(RowTransform):
     key = "classbalancing"
     random = True
 
-    ratio: float = param(default=1.0, lower=0)
+    ratio: float = param(default=1.0, lower=0, upper=1e6)
     reference: str = param(
         default="all", choices=("all", "major", "minor", "nonmajor", "nonminor", "one")
     )

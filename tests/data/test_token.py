@@ -76,7 +76,7 @@ def test_a_column_the_token_does_not_read_may_be_missing():
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
 def test_infinite_numbers_are_refused_with_ingress_and_columns(value):
     task = Task({"x": [1.0, 2.0], "z": [1.0, value]})
-    with pytest.raises(DataError, match="Infinite values .*'z'") as caught:
+    with pytest.raises(DataError, match=r"Infinite values .*'z'") as caught:
         NumericToken("numbers", ("x", "z")).tensor(task)
     assert caught.value.where == "node 'numbers'"
     assert "'x'" not in str(caught.value)
@@ -129,7 +129,7 @@ def test_unseen_levels_share_one_more_code_where_there_is_a_slot():
 
 
 def test_missing_categories_are_refused_even_with_a_slot():
-    with pytest.raises(DataError, match="Missing values .*'c'"):
+    with pytest.raises(DataError, match=r"Missing values .*'c'"):
         words("u", slot=True).tensor(Task({"c": ["u", None]}))
 
 

@@ -119,7 +119,7 @@ def test_what_is_no_module_is_refused():
         def build(self, x):
             return torch.relu
 
-    with pytest.raises(GraphError, match="build.. of Wrong returned a") as caught:
+    with pytest.raises(GraphError, match=r"build\(\) of Wrong returned a") as caught:
         Wrong().make((ROWS,), TaskSpec("unsupervised"))
     assert "torch.nn.Module" in caught.value.why
 

@@ -67,9 +67,7 @@ def test_dots_in_an_id_are_nested_modules(numbers, described):
 
 @pytest.mark.parametrize("ids", [("self",), ("a.b", "a_b"), ("lambda_x", "torch")])
 def test_any_id_of_an_ingress_can_be_an_argument(numbers, ids):
-    found = merged(
-        tuple(ModelDescriptor.entering(NumericToken(id, ("a",)), numbers) for id in ids)
-    )
+    found = merged(tuple(ModelDescriptor.entering(NumericToken(id, ("a",)), numbers) for id in ids))
     x = [torch.full((1, 1), float(i)) for i in range(len(ids))]
     assert torch.equal(network(found)(*x), x[0])
 

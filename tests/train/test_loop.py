@@ -8,7 +8,6 @@ from torch import nn
 from mlgraph import DataError
 from mlgraph.data.batch import TensorBatches
 from mlgraph.train.callback import EVENTS, Callback
-from mlgraph.train.lossfn import ObjectiveFn
 from mlgraph.train.loop import (
     Plan,
     Run,
@@ -19,6 +18,7 @@ from mlgraph.train.loop import (
     row_order,
     train,
 )
+from mlgraph.train.lossfn import ObjectiveFn
 
 
 def data(rows=5, size=2, weights=None, seed=0, **kwargs):
@@ -98,9 +98,14 @@ def test_events_of_validation_come_only_in_epochs_that_are_evaluated():
 
 def test_every_callback_gets_an_event_before_the_next_event_comes():
     seen = []
-    both = [At(event, lambda run, e=event: seen.append(e)) for event in ("on_epoch_begin",) * 2]
-    train(make_run(epochs=1), [both[0], At("on_epoch_begin", lambda run: seen.append("x")), both[1]])
-    assert seen == ["on_epoch_begin", "x", "on_epoch_begin"]
+    callbacks = [
+        At(event, lambda run, name=f"{event} {i}": seen.append(name))
+        for i in (1, 2)
+        for event in ("on_epoch_begin", "on_epoch_end")
+    ]
+    train(make_run(epochs=1), callbacks)
+    begin, end = "on_epoch_begin", "on_epoch_end"
+    assert seen == [f"{begin} 1", f"{begin} 2", f"{end} 1", f"{end} 2"]
 
 
 def test_before_the_first_epoch_all_counts_are_zero():

@@ -21,9 +21,7 @@ def task():
     rng = np.random.default_rng(0)
     codes = np.arange(40) % 3
     x = rng.normal(size=(40, 2)) + codes[:, None]
-    return Task(
-        {"a": x[:, 0], "b": x[:, 1], "y": np.array(["u", "v", "w"])[codes]}, target="y"
-    )
+    return Task({"a": x[:, 0], "b": x[:, 1], "y": np.array(["u", "v", "w"])[codes]}, target="y")
 
 
 @pytest.fixture

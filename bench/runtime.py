@@ -1,0 +1,223 @@
+"""Seconds per epoch of small networks on one CPU thread: mlgraph against hand-written loops.
+
+The grid is the one of the mlr3torch paper: 2,000 rows and 1,000 features in memory, batches of 32,
+0 to 16 hidden layers, SGD and AdamW, rows not shuffled. Six contestants (``contestants.py``) train
+the same network. They take turns, one epoch each (``relay.py``); after the warm-up epochs each
+round gives one ratio per contestant, of which the median is reported, so that a machine that is
+busy for some seconds spoils single rounds and not the result. On a machine that is always busy
+``--clock cpu`` counts the time that the thread had a core, and not the time it waited for one.
+
+    python bench/runtime.py            # the whole grid: table, results/runtime.csv and runtime.png
+    python bench/runtime.py --quick    # three settings of it, nothing is written
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import geometric_mean, median
+from time import perf_counter, thread_time
+from typing import Any
+
+import attrs
+import torch
+
+from bench.contestants import CONTESTANTS, Setting, graph_of, installed, task_of
+from bench.relay import interleaved
+from bench.table import show, verdict
+
+LAYERS, WIDTHS, OPTIMIZERS = (0, 4, 8, 12, 16), (100, 200, 400), ("sgd", "adamw")
+WARM_UP = 4
+CLOCKS = {"wall": perf_counter, "cpu": thread_time}
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+@attrs.frozen
+class Result:
+    """The rounds of one setting: seconds by contestant, one number per round."""
+
+    setting: Setting
+    seconds: dict[str, list[float]]
+
+    @property
+    def label(self) -> str:
+        """The setting in a few words."""
+        return f"{self.setting.layers} x {self.setting.width} {self.setting.optimizer}"
+
+    def typical(self, name: str) -> float:
+        """Seconds per epoch of a contestant."""
+        return median(self.seconds[name])
+
+    def ratio(self, name: str, base: str) -> float:
+        """How long a contestant takes, as a multiple of another in the same round."""
+        pairs = zip(self.seconds[name], self.seconds[base], strict=True)
+        return median(mine / other for mine, other in pairs)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    torch.set_num_threads(1)
+    names = tuple(given.only or installed())
+    grid = quick_grid() if given.quick else full_grid()
+    results = list(measured(grid, names, given))
+    show_ratios(results, names)
+    if given.out or not given.quick:
+        write(results, Path(given.out or RESULTS))
+    if not {"hand", "loader", "mlgraph"} <= set(names):
+        return 0
+    cross_check(results[len(results) // 2], CLOCKS[given.clock])
+    return 0 if verdict(targets(results)) or given.quick else 1
+
+
+def full_grid() -> list[Setting]:
+    """The grid of the paper."""
+    cells = itertools.product(OPTIMIZERS, WIDTHS, LAYERS)
+    return [Setting(layers=n, width=width, optimizer=name) for name, width, n in cells]
+
+
+def quick_grid() -> list[Setting]:
+    """The part of it where overhead shows most."""
+    cells = ((0, "sgd"), (4, "adamw"), (8, "sgd"))
+    return [Setting(layers=n, width=100, optimizer=name) for n, name in cells]
+
+
+def measured(
+    grid: Iterable[Setting], names: Sequence[str], given: argparse.Namespace
+) -> Iterator[Result]:
+    """Measure each setting, and say so as it is done."""
+    for setting in grid:
+        start = perf_counter()
+        result = measure(setting, names, given)
+        shown = "  ".join(f"{name} {1e3 * result.typical(name):.1f}" for name in names)
+        print(f"{result.label:<14} {shown}  ms  [{perf_counter() - start:.0f} s]", flush=True)
+        yield result
+
+
+def measure(setting: Setting, names: Sequence[str], given: argparse.Namespace) -> Result:
+    """Some epochs of every contestant, in turn, after the warm-up; all of it several times."""
+    setting = attrs.evolve(setting, epochs=WARM_UP + given.epochs)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(given.repeats):
+        trains = {name: partial(CONTESTANTS[name], setting) for name in names}
+        runners = interleaved(trains, CLOCKS[given.clock])
+        refuse_other_work({name: runner.losses[0] for name, runner in runners.items()})
+        for name, runner in runners.items():
+            seconds[name] += runner.seconds[WARM_UP:]
+    return Result(setting, seconds)
+
+
+def refuse_other_work(losses: dict[str, float]) -> None:
+    """Stop if the contestants have not all done the same training in the first epoch.
+
+    Later epochs may differ a little: fused and plain optimizers round differently.
+    """
+    expected = next(iter(losses.values()))
+    if any(abs(loss / expected - 1) > 1e-4 for loss in losses.values()):
+        raise AssertionError(f"the contestants disagree about the loss: {losses}")
+
+
+def show_ratios(results: Sequence[Result], names: Sequence[str]) -> None:
+    """Print the ratios of every setting, and their geometric means."""
+    for base in (base for base in ("hand", "loader") if base in names):
+        others = [name for name in names if name != base]
+        rows: list[list[object]] = [
+            [result.label, *(f"{result.ratio(name, base):.3f}" for name in others)]
+            for result in results
+        ]
+        means = (geometric_mean(r.ratio(name, base) for r in results) for name in others)
+        rows.append(["geometric mean", *(f"{mean:.3f}" for mean in means)])
+        show(["layers x width", *others], rows, f"time per epoch as a multiple of {base!r}")
+
+
+def targets(results: Sequence[Result]) -> list[tuple[str, bool]]:
+    """What mlgraph promises about its speed, and whether it holds."""
+    shallow = [r.ratio("mlgraph", "hand") for r in results if r.setting.layers < 4]
+    deep = [r.ratio("mlgraph", "hand") for r in results if r.setting.layers >= 4]
+    usual = [r.ratio("mlgraph", "loader") for r in results]
+    mean = geometric_mean(usual)
+    return [
+        (f"at 4 layers and more at most 1.05 of hand: {max(deep):.3f}", max(deep) <= 1.05),
+        (f"without hidden layers at most 1.25 of hand: {max(shallow):.3f}", max(shallow) <= 1.25),
+        (f"nowhere slower than loader: {max(usual):.3f}", max(usual) <= 1.0),
+        (f"on average at most 0.7 of loader: {mean:.3f}", mean <= 0.7),
+    ]
+
+
+def cross_check(result: Result, clock: Callable[[], float]) -> None:
+    """Compare with whole fits seen from outside: many epochs minus few."""
+    setting, few, many = result.setting, 5, 25
+    task = task_of(setting)
+    spans = {n: min(_fit_seconds(setting, task, n, clock) for _ in range(3)) for n in (few, many)}
+    whole = (spans[many] - spans[few]) / (many - few)
+    print(
+        f"\n{result.label}: {1e3 * whole:.1f} ms per epoch by the difference of whole fits, "
+        f"{1e3 * min(result.seconds['mlgraph']):.1f} ms between the ends of epochs (both: best)"
+    )
+
+
+def write(results: Sequence[Result], folder: Path) -> None:
+    """Write ``runtime.csv`` and ``runtime.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head = ["optimizer", "width", "layers", "contestant", "median_s", "min_s", "rounds"]
+    with (folder / "runtime.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        for result in results:
+            s = result.setting
+            for name, seconds in result.seconds.items():
+                times = f"{result.typical(name):.6f}", f"{min(seconds):.6f}"
+                writer.writerow([s.optimizer, s.width, s.layers, name, *times, len(seconds)])
+    draw(results, folder / "runtime.png")
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """A panel per optimizer and width: time as a multiple of the hand-written loop, by depth."""
+    from matplotlib.figure import Figure
+
+    rows = sorted({r.setting.optimizer for r in results}, reverse=True)
+    columns = sorted({r.setting.width for r in results})
+    figure = Figure(figsize=(3.2 * len(columns), 2.6 * len(rows)), layout="constrained")
+    panels: Any = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+    for (i, optimizer), (j, width) in itertools.product(enumerate(rows), enumerate(columns)):
+        cell = [r for r in results if (r.setting.optimizer, r.setting.width) == (optimizer, width)]
+        _draw_panel(panels[i, j], cell)
+        panels[i, j].set_title(f"{optimizer}, width {width}", fontsize=9)
+    figure.supxlabel("hidden layers")
+    figure.supylabel("time per epoch / hand-written loop")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_panel(panel: Any, results: Sequence[Result]) -> None:
+    for name in (name for result in results[:1] for name in result.seconds if name != "hand"):
+        ratios = [result.ratio(name, "hand") for result in results]
+        panel.plot([result.setting.layers for result in results], ratios, marker=".", label=name)
+    panel.axhline(1.0, color="black", linewidth=0.8)
+
+
+def _fit_seconds(setting: Setting, task: Any, epochs: int, clock: Callable[[], float]) -> float:
+    graph = graph_of(attrs.evolve(setting, epochs=epochs))
+    start = clock()
+    graph.fit(task, seed=1)
+    return clock() - start
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Seconds per epoch against hand-written loops.")
+    parser.add_argument("--quick", action="store_true", help="three settings, nothing written")
+    parser.add_argument("--epochs", type=int, default=5, help="timed epochs in a row")
+    parser.add_argument("--repeats", type=int, default=2, help="how often to start afresh")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is measured")
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, help="some contestants")
+    parser.add_argument("--out", help="folder of the results")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
