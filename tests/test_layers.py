@@ -24,14 +24,14 @@ FLOORS = [
     ["mlgraph.learn"],
     ["mlgraph.catalogue"],
     ["mlgraph.store", "mlgraph.draw"],
-    ["mlgraph._alike", "mlgraph.datasets"],
-    ["mlgraph.testing", "mlgraph.testing_layer"],
+    ["mlgraph.testing", "mlgraph.datasets"],
     ["mlgraph"],
     ["mlgraph.cli", "mlgraph_nodes"],
     ["mlgraph.__main__"],
 ]
 CORE = (
-    "value param port base wiring algebra checked graph node compose route resolve entry run"
+    "value param declare port base wiring algebra checked graph node compose route resolve"
+    " entry run"
 ).split()
 
 # Methods that belong to a value although their work is done higher up: (module, function, target).

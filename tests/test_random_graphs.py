@@ -16,9 +16,10 @@ import functools
 import os
 import random
 import traceback
+import typing
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -51,7 +52,6 @@ from mlgraph import (
     union,
 )
 from mlgraph.catalogue import catalogue
-from mlgraph.core.base import _declared, _required
 
 EXAMPLES = int(os.environ.get("MLGRAPH_EXAMPLES", "10000"))
 ROWS = 24
@@ -266,30 +266,35 @@ class Kind:
     gives: str
 
 
+@functools.cache
+def kinds() -> tuple[Kind, ...]:
+    """Every node of the catalogue that is ours; other tests may define more."""
+    offers = sorted(catalogue().offers.items())
+    return tuple(_kind(key, offer.node) for key, offer in offers if offer.provider == "mlgraph")
+
+
+def _kind(key: str, cls: Any) -> Kind:
+    hints = typing.get_type_hints(cls)
+    fields = [field for field in attrs.fields(cls) if field.name not in ("id", "stem")]
+    values = {
+        field.name: _values(key, field.name, hints[field.name], field.metadata.get("param"))
+        for field in fields
+    }
+    required = tuple(field.name for field in fields if field.default is attrs.NOTHING)
+    return Kind(key, values, required, *_flow(cls))
+
+
 def _values(key: str, name: str, hint: Any, details: Any) -> list[str]:
     if f"{key}.{name}" in KNOWN:
         return KNOWN[f"{key}.{name}"]
     if name == "columns":
         return COLUMN_CHOICES
-    if details.choices:
+    if details is not None and details.choices:
         return [repr(choice) for choice in details.choices]
     options = getattr(hint, "__args__", (hint,))
     found = [value for option in options for value in BY_TYPE.get(option, ())]
     found += [repr(option) for option in options if isinstance(option, str)]
     return found + ["None"] * (type(None) in options) or ["None"]
-
-
-@functools.cache
-def kinds() -> tuple[Kind, ...]:
-    """Every node of the catalogue that is ours; test modules may define others."""
-    found = []
-    for key, offer in sorted(catalogue().offers.items()):
-        cls = offer.node
-        if offer.provider != "mlgraph":
-            continue
-        values = {name: _values(key, name, hint, d) for name, hint, d in _declared(cls)}
-        found.append(Kind(key, values, _required(cls), *_flow(cls)))
-    return tuple(found)
 
 
 def _flow(cls: Any) -> tuple[str, str]:
@@ -347,12 +352,14 @@ class Writer:
         call, key = ("nn", kind.key[3:]) if short else ("po", kind.key)
         return f"{call}({', '.join([repr(key), *(f'{n}={v}' for n, v in given.items())])})"
 
-    def of(self, test: Any) -> str:
+    def of(self, test: Callable[[Kind], bool]) -> str:
         return self.node(self.pick([kind for kind in kinds() if test(kind)]))
 
-    def named(self, key: str, **given: str) -> str:
-        """A node with these parameters only."""
-        return f"po({', '.join([repr(key), *(f'{n}={v}' for n, v in given.items())])})"
+    def transform(self) -> str:
+        return self.of(lambda kind: kind.takes == kind.gives == "Task")
+
+    def layer(self) -> str:
+        return self.of(lambda kind: kind.key.startswith("nn_"))
 
     # Programs that mean something
 
@@ -367,23 +374,23 @@ class Writer:
 
     def table(self, columns: str) -> list[str]:
         parts = []
-        if set(columns) & {"d"} and not self.chance(0.1):
-            parts.append("po('datefeatures')" if self.chance(0.5) else "po('drop', 'd')")
-        if set(columns) & {"m", "s"} and not self.chance(0.1):
-            parts.append(
-                self.pick(["po('impute')"] * 3 + ["po('imputesample')", "po('imputeoor')"])
-            )
-        for _ in range(self.pick([0, 0, 1, 1, 2])):
-            parts.append(self.of(lambda kind: kind.takes == kind.gives == "Task"))
+        if "d" in columns and not self.chance(0.1):
+            parts.append(self.pick(["po('datefeatures')", "po('drop', 'd')"]))
+        if set(columns) & set("ms") and not self.chance(0.1):
+            parts.append(self.pick(["po('impute')"] * 3 + ["po('imputesample')"]))
+        parts += [self.transform() for _ in range(self.pick([0, 0, 1, 1, 2]))]
         if self.chance(0.15):
-            paths = [self.of(lambda k: k.takes == k.gives == "Task") for _ in "12"]
-            paths = [*paths, self.pick(["None", "po('nop')"])][self.pick([0, 1]) :]
-            prefixes = ", prefixes=['p_', 'q_']" if len(paths) == 2 and self.chance(0.5) else ""
-            parts.append(f"([{', '.join(paths)}] >> po('featureunion'{prefixes}))")
+            parts.append(self.joined_tables())
         if self.chance(0.1):
-            path = self.of(lambda k: k.takes == k.gives == "Task")
-            parts.append(f"branch({{'p': {path}, 'q': None}}, selection={self.pick([0, 1])})")
+            taken = self.pick([0, 1])
+            parts.append(f"branch({{'p': {self.transform()}, 'q': None}}, selection={taken})")
         return parts
+
+    def joined_tables(self) -> str:
+        paths = [self.transform(), self.transform(), self.pick(["None", "po('nop')"])]
+        paths = paths[self.pick([0, 1]) :]
+        prefixes = ", prefixes=['p_', 'q_']" if len(paths) == 2 and self.chance(0.5) else ""
+        return f"([{', '.join(paths)}] >> po('featureunion'{prefixes}))"
 
     def entry(self, columns: str) -> list[str]:
         if set(columns) & set("cstl") and self.chance(0.3):
@@ -395,29 +402,22 @@ class Writer:
         return self.pick([[], [], ["po('ingress_num')"]])
 
     def layers(self) -> list[str]:
-        parts = []
-        for _ in range(self.pick([0, 1, 1, 2, 3])):
-            if self.chance(0.5):
-                parts.append(self.pick(["nn('linear', 4)", "nn('relu')", "nn('batch_norm1d')"]))
-            else:
-                parts.append(self.of(lambda kind: kind.key.startswith("nn_")))
+        usual = ["nn('linear', 4)", "nn('relu')", "nn('batch_norm1d')"]
+        count = self.pick([0, 1, 1, 2, 3])
+        parts = [self.pick(usual) if self.chance(0.5) else self.layer() for _ in range(count)]
         if self.chance(0.15):
-            one, two = (self.of(lambda k: k.key.startswith("nn_")) for _ in "12")
+            one, two = self.layer(), self.layer()
+            paths = self.pick([f"[{one}, {two}]", f"{{'p': {one}, 'q': {two}}}", f"[{one}, None]"])
             merge = self.pick(["merge_cat", "merge_sum", "merge_prod"])
-            joined = self.pick([f"[{one}, {two}]", f"{{'p': {one}, 'q': {two}}}", f"[{one}, None]"])
-            parts.append(f"({joined} >> nn('{merge}'))")
+            parts.append(f"({paths} >> nn('{merge}'))")
         return parts
 
     def end(self, kind: str) -> list[str]:
-        fitting = {
-            "binary": ["'cross_entropy'", "'bce_with_logits'"],
-            "classes": ["'cross_entropy'"],
-            "quantity": ["'mse'", "'l1'", "'huber'", "absolute"],
-        }[kind]
         parts = [self.pick(["nn('head')"] * 8 + ["nn('linear')"])]
-        if self.chance(0.2):
-            plain = self.named("torch_loss", loss=self.pick(fitting))
-            parts.append(plain if self.chance(0.7) else self.of(lambda k: k.key == "torch_loss"))
+        if self.chance(0.15):
+            parts.append(f"po('torch_loss', {self.pick(LOSSES[kind])})")
+        elif self.chance(0.05):
+            parts.append(self.of(lambda kind: kind.key == "torch_loss"))
         if self.chance(0.2):
             parts.append(self.of(lambda kind: kind.key == "torch_optimizer"))
         parts.append(self.of(lambda kind: kind.key == "torch_model"))
@@ -435,6 +435,11 @@ class Writer:
         return self.pick(FORMS).format(one=one, two=two, id=self.pick(IDS), other=self.pick(IDS))
 
 
+LOSSES = {
+    "binary": ["'cross_entropy'", "'bce_with_logits'"],
+    "classes": ["'cross_entropy'"],
+    "quantity": ["'mse'", "'l1'", "'huber'", "absolute"],
+}
 FORMS = (
     *["({one} >> {two})"] * 6,
     "({one} & {two})",

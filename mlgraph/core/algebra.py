@@ -53,7 +53,7 @@ class GraphBase:
         wiring.refuse_clashes(self._chosen, other._chosen)
         pairs = wiring.pair(self._free[1], other._free[0], other._nodes)
         if pairs is None:
-            raise _count_error(self, other)
+            raise wiring.count_error(self.outputs, other.inputs)
         shift = len(self._nodes)
         for out, into in pairs:
             _refuse_pair(self, out, other, into)
@@ -127,10 +127,10 @@ class GraphBase:
         old = self._nodes[index]
         if not isinstance(node, NodeBase):
             raise GraphError(f"{id!r} can only be replaced by a node.", why=f"got {node!r}")
-        if _port_names(old) != _port_names(node):
+        if wiring.port_names(old) != wiring.port_names(node):
             raise GraphError(
                 f"{node.call_name()} cannot replace {id!r}.",
-                why=f"ports {_port_names(node)} differ from {_port_names(old)}",
+                why=f"ports {wiring.port_names(node)} differ from {wiring.port_names(old)}",
                 mend="build the graph again with >>",
             )
         nodes = list(self._nodes)
@@ -150,7 +150,7 @@ class GraphBase:
             wiring.by_id(self.ids, old)
         wanted = [names.get(id, id) for id in self.ids]
         graph = self._renamed(wanted, [id in names for id in self.ids])
-        return type(self)(_keep_ids(graph._nodes, wanted), self._wires, self._free)
+        return type(self)(wiring.keep_ids(graph._nodes, wanted), self._wires, self._free)
 
     def prefix(self, prefix: str) -> Self:
         """The graph with a prefix before every id.
@@ -171,7 +171,7 @@ class GraphBase:
             if w.source in place and w.target in place
         )
         nodes = tuple(self._nodes[i] for i in kept)
-        return type(self)(_keep_ids(nodes, [self.ids[i] for i in kept]), wires)
+        return type(self)(wiring.keep_ids(nodes, [self.ids[i] for i in kept]), wires)
 
     # Reading ----------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class GraphBase:
 
     def _content(self, structure_only: bool) -> dict[str, Any]:
         nodes = {
-            id: _structure(node) if structure_only else node.to_json()
+            id: wiring.structure(node) if structure_only else node.to_json()
             for id, node in self.nodes.items()
         }
         return {"nodes": nodes, "edges": self._placed_edges(), "free": [self.inputs, self.outputs]}
@@ -391,51 +391,18 @@ def _refuse_pair(left: GraphBase, out: Socket, right: GraphBase, into: Socket) -
         wiring.refuse_types(source, left._at(out), target, right._at(into))
 
 
-def _count_error(left: GraphBase, right: GraphBase) -> GraphError:
-    outputs, inputs = len(left.outputs), len(right.inputs)
-    return GraphError(
-        f"{outputs} output{'s' * (outputs != 1)} cannot feed {inputs} input{'s' * (inputs != 1)}.",
-        where=f"{', '.join(left.outputs) or 'nothing'} -> {', '.join(right.inputs) or 'nothing'}",
-        why="outputs and inputs pair up one to one, one feeds all, or all enter a variadic port",
-        mend='join tasks with po("featureunion"), layers with nn("merge_cat"), '
-        "or connect ports one by one with graph.connect()",
-    )
-
-
-def _port_names(node: NodeBase) -> tuple[list[str], list[str]]:
-    inputs, outputs = node.ports()
-    return [port.name for port in inputs], [port.name for port in outputs]
-
-
-def _structure(node: NodeBase) -> dict[str, Any]:
-    content = node.to_json()
-    kept = {n: v for n, v in content["params"].items() if "structure" in node.tags(n)}
-    return {**content, "params": kept}
-
-
-def _keep_ids(nodes: tuple[NodeBase, ...], ids: list[str]) -> tuple[NodeBase, ...]:
-    """The nodes with those ids chosen that would not come out by themselves."""
-    found = wiring.automatic_ids(nodes)
-    if list(found) == ids:
-        return nodes
-    return tuple(
-        node if new == old else node.renamed(old)
-        for node, new, old in zip(nodes, found, ids, strict=True)
-    )
-
-
 def _same_free(
     graph: GraphBase, nodes: tuple[NodeBase, ...]
 ) -> tuple[tuple[Socket, ...], tuple[Socket, ...]] | None:
     """The free ports of a graph if none of its nodes changed its ports."""
     pairs = zip(graph._nodes, nodes, strict=True)
-    same = all(old is new or _port_names(old) == _port_names(new) for old, new in pairs)
+    same = all(old is new or wiring.port_names(old) == wiring.port_names(new) for old, new in pairs)
     return graph._free if same else None
 
 
 def _refuse_lost_port(graph: GraphBase, wire: Wire) -> None:
     for index, name, side in ((wire.source, wire.output, 1), (wire.target, wire.input, 0)):
-        if name not in _port_names(graph._nodes[index])[side]:
+        if name not in wiring.port_names(graph._nodes[index])[side]:
             raise GraphError(
                 f"An edge needs port {name!r} of {graph.ids[index]!r}, which is gone.",
                 mend="build the graph again with >>",

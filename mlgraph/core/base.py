@@ -10,16 +10,23 @@ import functools
 import inspect
 import keyword
 import re
-import typing
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import attrs
 
-from mlgraph.core.param import Mismatch, Param, Token, coerce, param, shown, tokens_in
+from mlgraph.core.declare import Declarative, declared, defaults, required
+from mlgraph.core.param import (
+    Mismatch,
+    Token,
+    coerce,
+    shown,
+    tokens_in,
+    with_inner,
+)
 from mlgraph.core.port import Port
-from mlgraph.core.value import FrozenDict, address, canonical, digest, encode, snake
+from mlgraph.core.value import address, canonical, digest, encode
 from mlgraph.errors import (
     ConfigError,
     GraphError,
@@ -51,26 +58,7 @@ class Context:
     has_valid: bool = False
 
 
-@typing.dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(param, attrs.field)
-)
-class _Declarative(ABC):
-    """Makes every subclass a frozen attrs class; type checkers know it by the decorator."""
-
-    key: ClassVar[str]
-    prefix: ClassVar[str] = ""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "key" not in cls.__dict__:
-            cls.key = cls.prefix + snake(cls.__name__)
-        own_repr = "__repr__" in cls.__dict__
-        attrs.define(cls, frozen=True, slots=False, kw_only=True, eq=False, repr=False)
-        if not own_repr and "__repr__" in cls.__dict__:
-            del cls.__repr__
-
-
-class NodeBase(_Declarative):
+class NodeBase(Declarative):
     """A unit of work: parameters, typed ports, ``fit`` and ``apply``.
 
     Subclassing is enough: annotated fields become parameters, the class name in snake case
@@ -97,7 +85,7 @@ class NodeBase(_Declarative):
     def __attrs_post_init__(self) -> None:
         if self.id is not None:
             self.check_id(self.id)
-        for name, hint, details in _declared(type(self)):
+        for name, hint, details in declared(type(self)):
             value = getattr(self, name)
             try:
                 value = coerce(value, hint, details)
@@ -180,7 +168,7 @@ class NodeBase(_Declarative):
             raise cls._unknown(next(iter(extra)), fields)
         if extra:
             given[str(cls.open_field)] = _opened(given.get(str(cls.open_field), {}), extra)
-        missing = [name for name in _required(cls) if name not in given]
+        missing = [name for name in required(cls) if name not in given]
         if missing:
             raise ConfigError(
                 f"{cls.call_name()} needs {listing(missing)}.",
@@ -191,7 +179,7 @@ class NodeBase(_Declarative):
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
         """The declared parameters, in order."""
-        return tuple(name for name, _, _ in _declared(cls))
+        return tuple(name for name, _, _ in declared(cls))
 
     @classmethod
     def call_name(cls, arguments: str = "") -> str:
@@ -214,8 +202,7 @@ class NodeBase(_Declarative):
             UnknownParameterError: A name that is no parameter.
         """
         fields = self.field_names()
-        plain = {name: value for name, value in changes.items() if name in fields}
-        rest = {name: value for name, value in changes.items() if name not in fields}
+        plain, rest = self._inner(changes)
         if rest and self.open_field is None:
             raise self._unknown(next(iter(rest)), fields)
         if rest:
@@ -224,6 +211,22 @@ class NodeBase(_Declarative):
         if self.id is None or "." not in self.id:
             return attrs.evolve(self, **plain)  # type: ignore[misc]
         return attrs.evolve(self, id=None, **plain).pinned(self.id)  # type: ignore[misc]
+
+    def _inner(self, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Changes of declared parameters, also inside their lists and dicts; and all others."""
+        plain: dict[str, Any] = {}
+        rest: dict[str, Any] = {}
+        for path, value in changes.items():
+            name, _, inside = path.partition("__")
+            if name not in self.field_names():
+                rest[path] = value
+                continue
+            old = plain.get(name, getattr(self, name))
+            try:
+                plain[name] = with_inner(old, inside, value) if inside else value
+            except KeyError:
+                raise self._unknown(path, self.field_names()) from None
+        return plain, rest
 
     def renamed(self, id: str | None) -> Self:
         """The same node under an id the user chose, or under none."""
@@ -252,7 +255,7 @@ class NodeBase(_Declarative):
 
     def tags(self, name: str) -> frozenset[str]:
         """The tags of a parameter."""
-        found = {field: details.tags for field, _, details in _declared(type(self))}
+        found = {field: details.tags for field, _, details in declared(type(self))}
         return found.get(name, frozenset())
 
     def to_json(self) -> dict[str, Any]:
@@ -299,11 +302,11 @@ class NodeBase(_Declarative):
 
     def changed(self) -> dict[str, Any]:
         """The parameters that differ from their defaults."""
-        defaults = _defaults(type(self))
+        known = defaults(type(self))
         return {
             name: value
             for name, value in self.parameters().items()
-            if name not in defaults or encode(value) != encode(defaults[name])
+            if name not in known or encode(value) != encode(known[name])
         }
 
     @classmethod
@@ -350,39 +353,6 @@ class NodeBase(_Declarative):
 def is_concrete(cls: type[NodeBase]) -> bool:
     """Whether a class is a node of its own, not a base for nodes."""
     return not inspect.isabstract(cls) and not cls.__name__.startswith("_")
-
-
-@functools.cache
-def _declared(cls: type[NodeBase]) -> tuple[tuple[str, Any, Param], ...]:
-    try:
-        hints = typing.get_type_hints(cls)
-    except NameError:  # annotations that name classes of an enclosing function
-        hints = {}
-    # Own parameters first: they are the ones that are given by position.
-    fields = sorted(attrs.fields(cls), key=lambda field: field.inherited)  # type: ignore[arg-type]
-    return tuple(
-        (field.name, hints.get(field.name, Any), field.metadata.get("param", Param()))
-        for field in fields
-        if field.name not in ("id", "stem")
-    )
-
-
-@functools.cache
-def _required(cls: type[NodeBase]) -> tuple[str, ...]:
-    fields = attrs.fields(cls)  # type: ignore[arg-type]
-    return tuple(field.name for field in fields if field.default is attrs.NOTHING)
-
-
-@functools.cache
-def _defaults(cls: type[NodeBase]) -> FrozenDict:
-    values = {field.name: field.default for field in attrs.fields(cls)}  # type: ignore[arg-type]
-    return FrozenDict(
-        {
-            name: coerce(values[name], hint, details)
-            for name, hint, details in _declared(cls)
-            if values[name] is not attrs.NOTHING
-        }
-    )
 
 
 def _opened(given: Any, extra: Mapping[str, Any]) -> Any:

@@ -108,7 +108,7 @@ def to_fit(
     Both by free input of the resolved graph, from values by free input of the user's.
     """
     doors = entrances(graph, resolved)
-    values = _entering(doors, given)
+    values = _spread(resolved, _entering(doors, given))
     _refuse_types(resolved, values, "fit")
     return _split(values, _by_door(graph, doors, valid), seed)
 
@@ -116,6 +116,7 @@ def to_fit(
 def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
     """New data by free input of the resolved graph, in the form of what was fitted on."""
     values = _entering(entrances(fitted.graph, fitted.resolved), given)
+    values = _spread(fitted.resolved, values)
     values = {name: _modelled(fitted, name, value) for name, value in values.items()}
     _refuse_types(fitted.resolved, values, "apply")
     return values
@@ -165,6 +166,17 @@ def _entering(doors: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, A
     return values
 
 
+def _spread(graph: Graph, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A list for a variadic input as one value each: ``id.port[0]``, ``id.port[1]``, ..."""
+    spread: dict[str, Any] = {}
+    for name, value in values.items():
+        if input_at(graph, name).variadic and isinstance(value, (list, tuple)):
+            spread.update({f"{name}[{i}]": item for i, item in enumerate(value)})
+        else:
+            spread[name] = value
+    return spread
+
+
 def _refuse_types(graph: Graph, values: Mapping[str, Any], phase: str) -> None:
     """Refuse values of other types than the free inputs take.
 
@@ -198,7 +210,7 @@ def _split(
     train, held = {}, {}
     done: dict[tuple[int, int], tuple[Any, Any]] = {}
     for name, value in given.items():
-        wanted = valid.get(name) if isinstance(valid, Mapping) else valid
+        wanted = valid.get(name.partition("[")[0]) if isinstance(valid, Mapping) else valid
         key = id(value), id(wanted)
         if key not in done:
             done[key] = _halves(name, value, wanted, node_seed(seed, "", "split"))
@@ -251,8 +263,8 @@ def node_seed(seed: int, id: str, phase: str) -> int:
 
 
 def split_address(name: str) -> Address:
-    """The id and the port of ``"id.port"``; ids of unfolded nodes hold dots themselves."""
-    id, _, port = name.rpartition(".")
+    """The id and the port of ``"id.port"`` or ``"id.port[0]"``; an id may hold dots itself."""
+    id, _, port = name.partition("[")[0].rpartition(".")
     return id, port
 
 

@@ -149,6 +149,8 @@ def tokens_in(value: Any, path: str = "") -> Iterator[tuple[str, Token]]:
 
     >>> list(tokens_in({"lr": tune(0.1, 1.0)}, "options"))
     [('options__lr', tune(0.1, 1.0))]
+    >>> list(tokens_in([8, tune(4, 8)], "sizes"))
+    [('sizes__1', tune(4, 8))]
     """
     if isinstance(value, Token):
         yield path, value
@@ -156,8 +158,27 @@ def tokens_in(value: Any, path: str = "") -> Iterator[tuple[str, Token]]:
         for key, item in value.items():
             yield from tokens_in(item, f"{path}__{key}" if path else str(key))
     elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tokens_in(item, path)
+        for i, item in enumerate(value):
+            yield from tokens_in(item, f"{path}__{i}" if path else str(i))
+
+
+def with_inner(value: Any, path: str, new: Any) -> Any:
+    """A list or dict with the value at a path inside it replaced.
+
+    Raises:
+        KeyError: Nothing is there.
+
+    >>> with_inner((8, 16), "1", 4)
+    (8, 4)
+    """
+    key, _, rest = path.partition("__")
+    if isinstance(value, tuple) and key.isdigit() and int(key) < len(value):
+        i = int(key)
+        inner = with_inner(value[i], rest, new) if rest else new
+        return (*value[:i], inner, *value[i + 1 :])
+    if isinstance(value, Mapping) and key in value:
+        return {**value, key: with_inner(value[key], rest, new) if rest else new}
+    raise KeyError(path)
 
 
 class Mismatch(Exception):

@@ -17,6 +17,7 @@ import pickle
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -212,16 +213,27 @@ def _encode_name(named: Any) -> dict[str, Any]:
     return {"$name": address(named), "$code": f"{id(named):x}"}
 
 
+# The functions whose digests are being made: one that reaches itself is written by its name.
+_WRITING: ContextVar[frozenset[int]] = ContextVar("_WRITING", default=frozenset())
+
+
 def _function_digest(function: FunctionType) -> str:
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    inside = (tuple(cells), function.__defaults__, function.__kwdefaults__)
-    return digest(_code_bytes(function.__code__), *map(_content, inside))
+    around = _WRITING.get()
+    if id(function) in around:
+        return function.__qualname__
+    token = _WRITING.set(around | {id(function)})
+    try:
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        inside = (tuple(cells), function.__defaults__, function.__kwdefaults__)
+        return digest(_code_bytes(function.__code__), *map(_content, inside))
+    finally:
+        _WRITING.reset(token)
 
 
 def _content(value: Any) -> bytes:
     try:
         return canonical(value)
-    except (ConfigError, RecursionError):
+    except ConfigError:
         return f"{id(value):x}".encode()
 
 

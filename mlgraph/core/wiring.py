@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlgraph.core.base import NodeBase
 from mlgraph.core.port import Port, clash
@@ -176,6 +176,18 @@ def pair(
     return None
 
 
+def count_error(outputs: Sequence[str], inputs: Sequence[str]) -> GraphError:
+    """The error for numbers of outputs and inputs that do not pair up."""
+    n, m = len(outputs), len(inputs)
+    return GraphError(
+        f"{n} output{'s' * (n != 1)} cannot feed {m} input{'s' * (m != 1)}.",
+        where=f"{', '.join(outputs) or 'nothing'} -> {', '.join(inputs) or 'nothing'}",
+        why="outputs and inputs pair up one to one, one feeds all, or all enter a variadic port",
+        mend='join tasks with po("featureunion"), layers with nn("merge_cat"), '
+        "or connect ports one by one with graph.connect()",
+    )
+
+
 def _variadic(nodes: Sequence[NodeBase], socket: Socket) -> bool:
     return input_port(nodes[socket.node], socket.port).variadic
 
@@ -204,6 +216,30 @@ def unknown_id(id: str, ids: Iterable[str]) -> Exception:
         f"No node of this graph is called {id!r}.",
         why=f"its nodes are {listing(known, 12)}" if known else "the graph is empty",
         mend=did_you_mean(id, known),
+    )
+
+
+def port_names(node: NodeBase) -> tuple[list[str], list[str]]:
+    """The names of the input and of the output ports."""
+    inputs, outputs = node.ports()
+    return [port.name for port in inputs], [port.name for port in outputs]
+
+
+def structure(node: NodeBase) -> dict[str, Any]:
+    """The JSON of a node with only those parameters that change the structure."""
+    content = node.to_json()
+    kept = {n: v for n, v in content["params"].items() if "structure" in node.tags(n)}
+    return {**content, "params": kept}
+
+
+def keep_ids(nodes: tuple[NodeBase, ...], ids: list[str]) -> tuple[NodeBase, ...]:
+    """The nodes with those ids chosen that would not come out by themselves."""
+    found = automatic_ids(nodes)
+    if list(found) == ids:
+        return nodes
+    return tuple(
+        node if new == old else node.renamed(old)
+        for node, new, old in zip(nodes, found, ids, strict=True)
     )
 
 

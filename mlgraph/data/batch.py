@@ -187,6 +187,10 @@ class TensorBatches:
         size: Rows per batch.
         drop_last: Leave out a last batch that is not full.
         merge_last: Add a last batch of one row to the batch before it.
+
+    >>> batches = TensorBatches((torch.zeros(7, 1),), None, None, 3)
+    >>> [len(batch.inputs[0]) for batch in batches.epoch()]
+    [3, 3, 1]
     """
 
     inputs: tuple[Tensor, ...]

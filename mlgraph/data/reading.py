@@ -24,7 +24,9 @@ def read_path(path: Path) -> pa.Table:
     read = _reader(path)
     if not path.is_file():
         near = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
-        raise DataError(f"There is no file {path}.", mend=did_you_mean(path.name, near) or "give another path")
+        raise DataError(
+            f"There is no file {path}.", mend=did_you_mean(path.name, near) or "give another path"
+        )
     try:
         return read(path)
     except pa.ArrowException as problem:

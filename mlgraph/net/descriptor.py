@@ -58,6 +58,11 @@ class Call:
         inputs: Their specs.
         outputs: The specs of what it returns.
         task: What ``build`` was told of the task.
+
+    >>> from mlgraph import nn
+    >>> rows = TensorSpec(("batch", 2))
+    >>> Call("act", nn("relu"), (Source("x"),), (rows,), (rows,), TaskSpec("unsupervised")).make()
+    ReLU()
     """
 
     id: str
@@ -196,7 +201,13 @@ def merged(descriptors: tuple[ModelDescriptor, ...]) -> ModelDescriptor:
     Raises:
         GraphError: Equal ids stand for different things, or losses, optimizers or callbacks
             differ.
-        DataError: The tasks have different rows or targets.
+        DataError: The tasks have different rows, targets or weights.
+
+    >>> from mlgraph.data.token import NumericToken
+    >>> task = Task({"a": [1.0], "b": [2.0]})
+    >>> tokens = (NumericToken("left", ("a",)), NumericToken("right", ("b",)))
+    >>> list(merged(tuple(ModelDescriptor.entering(token, task) for token in tokens)).inputs)
+    ['left', 'right']
     """
     first = descriptors[0]
     if all(other is first for other in descriptors):

@@ -18,6 +18,10 @@ def check_output(descriptor: ModelDescriptor) -> None:
 
     Raises:
         ShapeError: Wrong rank, wrong last size, or the batch is not the first dimension.
+
+    >>> from mlgraph import nn
+    >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y")
+    >>> check_output(nn("head").as_graph().fit(task).outputs["head.output"])
     """
     spec, size = descriptor.spec, descriptor.task.output_size
     if spec.rank == 2 and spec.shape[0] == "batch" and spec.shape[1] == size:
@@ -64,7 +68,11 @@ def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
 def probabilities(
     logits: Tensor, spec: TaskSpec
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Probabilities ``(rows, classes)`` in the order of the classes."""
+    """Probabilities ``(rows, classes)`` in the order of the classes.
+
+    >>> probabilities(torch.tensor([[0.0]]), TaskSpec("classification", ("no", "yes")))
+    array([[0.5, 0.5]], dtype=float32)
+    """
     if not spec.is_binary:
         return torch.softmax(logits, dim=1).numpy()
     positive = torch.sigmoid(logits.reshape(len(logits), 1))

@@ -85,10 +85,8 @@ class Run:
     >>> network = nn.Linear(1, 1)
     >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
     >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
-    >>> plan = Plan(epochs=3)
-    >>> run = Run(network, nn.MSELoss(), sgd, data, plan, seed=1)
-    >>> train(run).global_step
-    6
+    >>> Run(network, nn.MSELoss(), sgd, data, Plan(epochs=3), seed=1).epochs
+    3
     """
 
     network: nn.Module
@@ -131,6 +129,13 @@ def train(run: Run, callbacks: Iterable[Callback] = ()) -> Run:
 
     Raises:
         DataError: The loss is not finite.
+
+    >>> network = nn.Linear(1, 1)
+    >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
+    >>> run = Run(network, nn.MSELoss(), sgd, data, Plan(epochs=3), seed=1)
+    >>> train(run).global_step
+    6
     """
     events = hooks(callbacks, run)
     try:
@@ -153,7 +158,14 @@ def order_seed(seed: int, epoch: int) -> int:
 
 
 def row_order(run: Run) -> Tensor | None:
-    """The order of the rows in this epoch, ``(rows,)``, or None for the order they have."""
+    """The order of the rows in this epoch, ``(rows,)``, or None for the order they have.
+
+    >>> network = nn.Linear(1, 1)
+    >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
+    >>> row_order(Run(network, nn.MSELoss(), sgd, data, Plan(epochs=1), seed=1)).sort().values
+    tensor([0, 1, 2, 3])
+    """
     if not run.plan.shuffle:
         return None
     generator = torch.Generator().manual_seed(order_seed(run.seed, run.epoch))

@@ -25,6 +25,12 @@ def training_data(descriptor: ModelDescriptor, size: int, drop_last: bool) -> Te
 
     Raises:
         DataError: There are none, or a value cannot enter the network.
+
+    >>> from mlgraph import nn as layer
+    >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y").with_weight([1.0, 0.0])
+    >>> (descriptor,) = layer("linear").as_graph().fit(task).outputs.values()
+    >>> training_data(descriptor, size=8, drop_last=False).target
+    tensor([[0.5000]])
     """
     data = _batches(descriptor, descriptor.inputs, size, drop_last).that_count()
     if data.rows == 0:
@@ -45,6 +51,12 @@ def validation_data(
 
     Raises:
         DataError: There are none, or a value cannot enter the network.
+
+    >>> from mlgraph import nn as layer
+    >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y").with_weight([1.0, 0.0])
+    >>> (descriptor,) = layer("linear").as_graph().fit(task).outputs.values()
+    >>> validation_data(descriptor, descriptor.inputs, {}, 8, torch.device("cpu")).batches.rows
+    2
     """
     data = _batches(descriptor, feed, size)
     if data.rows == 0:
@@ -106,7 +118,14 @@ def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bo
 
 
 def started(descriptor: ModelDescriptor, tensors: tuple[Tensor, ...]) -> fx.GraphModule:
-    """The real network, with the start its layers give it."""
+    """The real network, with the start its layers give it.
+
+    >>> from mlgraph import nn as layer
+    >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y").with_weight([1.0, 0.0])
+    >>> (descriptor,) = layer("linear").as_graph().fit(task).outputs.values()
+    >>> started(descriptor, training_data(descriptor, 8, False).inputs).linear
+    Linear(in_features=1, out_features=1, bias=True)
+    """
     built = network(descriptor)
     start = Start(dict(zip(descriptor.tokens, tensors, strict=True)))
     for call in descriptor.reachable():

@@ -229,16 +229,14 @@ class Learner(_OpenParameters):
             )
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
-        self._features(inputs["input"])
+        self._learns_from(inputs["input"])
         return (None,), None
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         task = inputs["input"]
-        names = self._features(task)
-        _refuse_no_rows(self.estimator, task)
+        names, x = self._learns_from(task)
         weights = task.weights()
         given = {} if weights is None else {"sample_weight": weights}
-        x = frame_for(self.estimator, task.table(names))
         estimator = self._made(ctx).fit(x, _labels(task), **given)
         layout = {name: task.types[name] for name in names}
         return (None,), {"layout": layout, "estimator": estimator}
@@ -257,6 +255,12 @@ class Learner(_OpenParameters):
                 task.row_ids, prob, task.classes, truth, positive=task.positive, weights=weights
             ),
         )
+
+    def _learns_from(self, task: Task) -> tuple[tuple[str, ...], Any]:
+        """The columns to learn from, and the frame of them; refuses what cannot be learned."""
+        names = self._features(task)
+        _refuse_no_rows(self.estimator, task)
+        return names, frame_for(self.estimator, task.table(names))
 
     def _features(self, task: Task) -> tuple[str, ...]:
         """The columns to learn from; refuses a task that the estimator cannot learn."""

@@ -261,3 +261,25 @@ def test_two_ports_of_one_name_are_refused() -> None:
 
     with pytest.raises(GraphError, match="two ports of one name"):
         Twice() >> Plus()
+
+
+def test_tokens_in_a_list_and_in_a_dict_can_be_replaced_one_by_one() -> None:
+    class Deep(Node):
+        sizes: tuple[int, ...] = ()
+        rates: Mapping[str, Any] = param(default={})
+        inputs = (Port("input", int),)
+        outputs = (Port("output", int),)
+
+        def fit(self, inputs: Any, ctx: Any) -> Any:
+            return (1,), None
+
+        def apply(self, state: Any, inputs: Any, ctx: Any) -> Any:
+            return (1,)
+
+    graph = Deep(sizes=[tune(1, 2), tune(3, 4)], rates={"lr": tune(0.1, 0.2)}).as_graph()
+    assert list(graph.search_space()) == ["deep__sizes__0", "deep__sizes__1", "deep__rates__lr"]
+    done = graph.with_params(deep__sizes__0=1, deep__sizes__1=4, deep__rates__lr=0.15)
+    assert done["deep"].sizes == (1, 4)
+    assert done["deep"].rates["lr"] == 0.15
+    with pytest.raises(UnknownParameterError):
+        graph.with_params(deep__sizes__7=1)

@@ -172,7 +172,7 @@ def test_an_impossible_range_is_refused(make: Callable[[], Any]) -> None:
 def test_tokens_are_found_inside_values_with_their_path() -> None:
     token = tune(1, 2)
     found = tokens_in({"lr": token, "deep": {"er": token}, "list": (3, token)}, "opt")
-    assert [path for path, _ in found] == ["opt__lr", "opt__deep__er", "opt__list"]
+    assert [path for path, _ in found] == ["opt__lr", "opt__deep__er", "opt__list__1"]
     assert not list(tokens_in({"lr": 1})), "tokens only"
 
 

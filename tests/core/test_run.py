@@ -1028,3 +1028,16 @@ def test_a_graph_builds_and_runs_or_says_why_not(moves: list[Any], value: int) -
     assert (fitted.states, fitted.outputs) == (again.states, again.outputs)
     assert fitted.predict(value) == pickle.loads(pickle.dumps(fitted)).predict(value)
     assert set(fitted.outputs) == set(fitted.resolved.outputs)
+
+
+def test_a_list_for_a_variadic_input_is_one_value_each() -> None:
+    graph = Sum().as_graph()
+    fitted = graph.fit(inputs={"sum.inputs": [1, 2, 3]})
+    assert fitted.outputs == {"sum.output": 6}
+    assert fitted.predict(inputs={"sum": [10, 20]}) == 30
+    assert graph.fit(4).predict(5) == 5
+
+
+def test_a_wrong_value_in_a_list_for_a_variadic_input_is_named_by_its_place() -> None:
+    with pytest.raises(DataError, match=r"sum.inputs\[1\] takes an int"):
+        Sum().as_graph().fit(inputs={"sum": [1, "two"]})

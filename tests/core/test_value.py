@@ -196,8 +196,21 @@ def test_a_function_that_calls_itself_can_be_written() -> None:
 
         return again
 
-    function = outer()
-    assert canonical(function) == canonical(function)
+    assert canonical(outer()) == canonical(outer())
+
+
+def test_functions_that_call_each_other_can_be_written() -> None:
+    def pair() -> tuple[object, object]:
+        def even(n: int) -> bool:
+            return odd(n - 1) if n else True
+
+        def odd(n: int) -> bool:
+            return even(n - 1) if n else False
+
+        return even, odd
+
+    assert canonical(pair()) == canonical(pair())
+    assert canonical(pair()[0]) != canonical(pair()[1])
 
 
 def test_a_partial_is_its_function_and_its_arguments() -> None:

@@ -17,7 +17,7 @@ from mlgraph import ShapeError, Task, nn, po
 from mlgraph.catalogue import catalogue
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph.testing_layer import check_inference, check_layer
+from mlgraph.testing.layer import check_inference, check_layer
 
 Row = tuple[Layer, Sequence[TensorSpec]]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlgraph import ConfigError, ShapeError, nn
 from mlgraph.errors import MLGraphError
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph.testing_layer import check_inference
+from mlgraph.testing.layer import check_inference
 
 Shape = tuple[int | str, ...]
 

@@ -18,7 +18,7 @@ from mlgraph.core.port import Port
 from mlgraph.data.select import sel
 from mlgraph.data.task import Task
 from mlgraph.errors import ConfigError
-from mlgraph.testing import PROMISES, check_node
+from mlgraph.testing.node import PROMISES, check_node
 from mlgraph_nodes.columns import (
     ColApply,
     Drop,

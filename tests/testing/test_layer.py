@@ -1,4 +1,4 @@
-"""The checks of ``mlgraph.testing_layer`` find layers that break a promise."""
+"""The checks of ``mlgraph.testing.layer`` find layers that break a promise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph.testing_layer import (
+from mlgraph.testing.layer import (
     check_build,
     check_id,
     check_inference,

@@ -22,7 +22,6 @@ import attrs
 import numpy as np
 import pyarrow as pa
 
-from mlgraph._alike import alike, alike_columns, rows_of
 from mlgraph.core.base import Context, NodeBase
 from mlgraph.core.graph import FittedGraph
 from mlgraph.core.node import Node
@@ -33,6 +32,7 @@ from mlgraph.data.select import sel
 from mlgraph.data.task import Task
 from mlgraph.data.transform import TaskTransform
 from mlgraph.errors import ConfigError, DataError, MLGraphError, UnknownParameterError, listing
+from mlgraph.testing.alike import alike, alike_columns, rows_of
 
 SEED = 7
 

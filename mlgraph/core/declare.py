@@ -1,0 +1,68 @@
+"""Classes whose annotated fields are parameters: attrs classes without the decorator."""
+
+from __future__ import annotations
+
+import functools
+import typing
+from abc import ABC
+from typing import Any, ClassVar
+
+import attrs
+
+from mlgraph.core.param import Param, coerce, param
+from mlgraph.core.value import FrozenDict, snake
+
+
+@typing.dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(param, attrs.field)
+)
+class Declarative(ABC):
+    """Makes every subclass a frozen attrs class; type checkers know it by the decorator."""
+
+    key: ClassVar[str]
+    prefix: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "key" not in cls.__dict__:
+            cls.key = cls.prefix + snake(cls.__name__)
+        own_repr = "__repr__" in cls.__dict__
+        attrs.define(cls, frozen=True, slots=False, kw_only=True, eq=False, repr=False)
+        if not own_repr and "__repr__" in cls.__dict__:
+            del cls.__repr__
+
+
+@functools.cache
+def declared(cls: type[Declarative]) -> tuple[tuple[str, Any, Param], ...]:
+    """Name, type and details of every parameter; those of the class itself come first."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError:  # annotations that name classes of an enclosing function
+        hints = {}
+    # By position, own parameters are given before inherited ones.
+    fields = sorted(attrs.fields(cls), key=lambda field: field.inherited)  # type: ignore[arg-type]
+    return tuple(
+        (field.name, hints.get(field.name, Any), field.metadata.get("param", Param()))
+        for field in fields
+        if field.name not in ("id", "stem")
+    )
+
+
+@functools.cache
+def required(cls: type[Declarative]) -> tuple[str, ...]:
+    """The parameters without a default."""
+    fields = attrs.fields(cls)  # type: ignore[arg-type]
+    return tuple(field.name for field in fields if field.default is attrs.NOTHING)
+
+
+@functools.cache
+def defaults(cls: type[Declarative]) -> FrozenDict:
+    """The defaults of the others, normalised as values are."""
+    values = {field.name: field.default for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    return FrozenDict(
+        {
+            name: coerce(values[name], hint, details)
+            for name, hint, details in declared(cls)
+            if values[name] is not attrs.NOTHING
+        }
+    )

@@ -1,0 +1,8 @@
+"""The promises every node keeps, as functions: for our catalogue, and for anybody's."""
+
+from __future__ import annotations
+
+from mlgraph.testing.layer import check_layer
+from mlgraph.testing.node import check_node
+
+__all__ = ["check_layer", "check_node"]
