@@ -7,7 +7,8 @@ them, never a loop over rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -163,8 +164,7 @@ def weight_tensor(task: Task) -> Tensor | None:
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))
 
 
-@attrs.frozen(eq=False)
-class Batch:
+class Batch(NamedTuple):
     """Some rows: inputs in the order of the network's arguments, target and weights.
 
     >>> Batch((torch.zeros(2, 1),), None, None).inputs[0].shape
@@ -222,20 +222,21 @@ class TensorBatches:
 
     def epoch(self, order: Tensor | None = None) -> Iterator[Batch]:
         """The batches of one epoch, rows in the given order."""
-        for start, end in self.spans():
-            yield self.batch(start, end, order)
+        sizes = [end - start for start, end in self.spans()]
+        if order is not None:
+            return map(self.take, order[: sum(sizes)].split_with_sizes(sizes))
+        # One call cuts a tensor into views of all batches; a slice per batch costs more.
+        inputs = zip(*(x[: sum(sizes)].split_with_sizes(sizes) for x in self.inputs), strict=True)
+        rest = (
+            repeat(None) if tensor is None else tensor[: sum(sizes)].split_with_sizes(sizes)
+            for tensor in (self.target, self.weights)
+        )
+        return map(Batch, inputs, *rest)
 
-    def batch(self, start: int, end: int, order: Tensor | None) -> Batch:
-        """The rows from ``start`` to ``end`` of the order."""
-        if order is None:
-            return Batch(
-                tuple(x[start:end] for x in self.inputs),
-                None if self.target is None else self.target[start:end],
-                None if self.weights is None else self.weights[start:end],
-            )
-        rows = order[start:end]
+    def take(self, rows: Tensor) -> Batch:
+        """The rows at these places."""
         return Batch(
-            tuple(x.index_select(0, rows) for x in self.inputs),
+            tuple([x.index_select(0, rows) for x in self.inputs]),
             None if self.target is None else self.target.index_select(0, rows),
             None if self.weights is None else self.weights.index_select(0, rows),
         )

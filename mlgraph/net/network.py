@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from mlgraph.errors import MLGraphError
 from mlgraph.net.descriptor import Call, ModelDescriptor, Source
+from mlgraph.tensor.stream import forked
 
 
 def network(
@@ -50,7 +51,7 @@ def _made(call: Call, device: torch.device) -> nn.Module:
     except Exception:
         if device.type != "meta":
             raise
-    with torch.random.fork_rng(devices=[]):  # some modules look at values while they are made
+    with forked():  # some modules look at values while they are made
         return call.make()
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from mlgraph.errors import MLGraphError
 from mlgraph.tensor.probe import Values, flat
 from mlgraph.tensor.spec import TensorSpec
+from mlgraph.tensor.stream import forked
 
 Specs = tuple[TensorSpec, ...]
 
@@ -95,8 +96,7 @@ def _real(
     build_for: Callable[[Specs], nn.Module], specs: Specs, known: Specs, seed: int
 ) -> tuple[torch.Tensor, ...]:
     tensors = [Values(seed + place)(spec, spec.sizes()) for place, spec in enumerate(known)]
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with torch.no_grad(), forked(seed):
         try:
             return flat(build_for(specs).eval()(*tensors))
         except Exception as error:

@@ -28,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 from mlgraph.errors import ConfigError, MLGraphError, ShapeError
 from mlgraph.tensor.fill import Filling, fillings, real_fillings, unknown_names
 from mlgraph.tensor.spec import TensorSpec
+from mlgraph.tensor.stream import forked
 from mlgraph.tensor.unify import unified
 
 Build = Callable[[], nn.Module]
@@ -275,12 +276,10 @@ def _undisturbed() -> Iterator[None]:
     """Leave no trace: no gradients, no warnings, the random stream put back."""
     with (
         torch.no_grad(),
-        torch.random.fork_rng(devices=[]),
+        forked(0),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        # Not torch.manual_seed, which would also seed the accelerators.
-        torch.default_generator.manual_seed(0)
         yield
 
 

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -27,6 +26,7 @@ from mlgraph.net.network import network
 from mlgraph.tensor.oracle import check_spec
 from mlgraph.tensor.probe import Values, flat
 from mlgraph.tensor.spec import TensorSpec
+from mlgraph.tensor.stream import forked
 
 Specs = tuple[TensorSpec, ...]
 
@@ -122,7 +122,7 @@ def check_build(layer: Layer, specs: Specs, task: TaskSpec = CLASSES) -> None:
     layer.infer(*specs, task=task)
     state = torch.random.get_rng_state()
     assert torch.equal(state, before[1]), f"inference of {layer!r} drew from the global stream"
-    with _seeded(0):
+    with forked(0):
         first, second = layer.make(specs, task), layer.make(specs, task)
     assert _forms(first) == _forms(second), f"{layer!r} builds modules that differ"
     shared = {id(t) for t in _tensors(first)} & {id(t) for t in _tensors(second)}
@@ -171,7 +171,7 @@ def check_inference(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: 
     inferred = infer(specs)
     ports = layer.ports()[1]
     assert len(inferred) == len(ports), f"{layer!r} has {len(ports)} outputs, not {len(inferred)}"
-    with torch.no_grad(), _seeded(seed):
+    with torch.no_grad(), forked(seed):
         trained = flat(build_for(specs).train()(*_values(specs, seed)))
     for spec, tensor in zip(inferred, trained, strict=True):
         assert spec.fits(tensor), f"in training, {tuple(tensor.shape)} is not the inferred {spec}"
@@ -187,10 +187,10 @@ def check_network(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: in
     >>> from mlgraph_nodes.linear import Linear
     >>> check_network(Linear(out_features=2), (TensorSpec((5, 3)),))
     """
-    with _seeded(seed):
+    with forked(seed):
         module = layer.make(specs, task).eval()
     tensors = _values(specs, seed)
-    with torch.no_grad(), _seeded(seed):
+    with torch.no_grad(), forked(seed):
         expected = flat(module(*tensors))
     ctx = Context(id="layer", phase="fit", seed=seed)
     outputs, _ = layer.fit(_arriving(layer, specs, task), ctx)
@@ -198,7 +198,7 @@ def check_network(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: in
     for descriptor, wanted in zip(outputs, expected, strict=True):
         net = network(descriptor).eval()
         net.get_submodule("layer").load_state_dict(module.state_dict())
-        with torch.no_grad(), _seeded(seed):
+        with torch.no_grad(), forked(seed):
             got = net(*tensors)
         assert got.dtype == wanted.dtype, f"{got.dtype} is not {wanted.dtype}"
         same = torch.equal(got.nan_to_num(), wanted.nan_to_num())
@@ -230,14 +230,6 @@ def _tensors(module: nn.Module) -> list[torch.Tensor]:
 def _forms(module: nn.Module) -> list[object]:
     named = [*module.named_parameters(), *module.named_buffers()]
     return [(name, t.shape, t.dtype, t.requires_grad) for name, t in named] + [str(module)]
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The random stream of the CPU at a seed, and put back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 __all__ = [

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mlgraph.errors import ConfigError
+from mlgraph.tensor.stream import forked
 from mlgraph.train import known
 from mlgraph.train.described import Description
 from mlgraph.train.lossfn import (
@@ -207,7 +208,7 @@ class Loss(Description):
                 mend="use class_weight, or give the task a weight column",
             )
         try:
-            with torch.random.fork_rng(devices=[]):
+            with forked():
                 module = self._module("none")
                 if self.native and self.kinds:
                     module(*self._sample())

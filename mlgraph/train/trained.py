@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -15,6 +14,7 @@ from torch import Tensor, fx
 
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import load_tensors, network
+from mlgraph.tensor.stream import forked
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -53,7 +53,7 @@ class Trained:
 
     def module(self, device: torch.device | str = "cpu") -> fx.GraphModule:
         """The trained network as a fresh module in eval mode; changing it changes nothing here."""
-        with _LOCK, seeded(0, torch.device("cpu")):
+        with _LOCK, forked(0):
             made = network(self.descriptor)
         load_tensors(made, self.tensors)
         return made.eval().to(device)
@@ -75,29 +75,5 @@ class Trained:
         return f"Trained({size} numbers, {self.epochs} epochs, seed={self.seed})"
 
 
-# Building draws from torch's only stream, so threads take turns.
 _LOCK = threading.RLock()
 _LIVE: weakref.WeakKeyDictionary[Trained, dict[str, fx.GraphModule]] = weakref.WeakKeyDictionary()
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Run with torch's generators seeded, and leave them as they were, also after an exception.
-
-    >>> before = torch.get_rng_state()
-    >>> with seeded(1, torch.device("cpu")):
-    ...     drawn = torch.rand(1)
-    >>> bool((torch.get_rng_state() == before).all())
-    True
-    """
-    cuda = [_index(device)] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        # Not torch.manual_seed: it would seed devices whose state nobody restores.
-        torch.default_generator.manual_seed(seed)
-        for index in cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield
-
-
-def _index(device: torch.device) -> int:
-    return torch.cuda.current_device() if device.index is None else device.index

@@ -24,6 +24,7 @@ from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, MLGraphError, together
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import copied, n_parameters, network
+from mlgraph.tensor.stream import forked
 from mlgraph.train.blame import naming_layer, refusing_step
 from mlgraph.train.callback import Callback, EarlyStopping, Progress
 from mlgraph.train.device import resolve_device, shows_progress
@@ -43,7 +44,7 @@ from mlgraph.train.prepare import (
     validation_data,
     watched,
 )
-from mlgraph.train.trained import Trained, seeded
+from mlgraph.train.trained import Trained
 
 
 @attrs.frozen
@@ -106,7 +107,7 @@ class Trainer(Node):
         descriptor: ModelDescriptor = inputs["input"]
         setup = self._setup(descriptor, ctx)
         data = self._training_data(descriptor)
-        with seeded(ctx.seed, setup.device):
+        with forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
             _train(run, setup, descriptor)
         return (None,), _state(run, descriptor, setup)

@@ -150,11 +150,6 @@ def test_threads_predict_with_one_fitted_estimator(blobs: Arrays) -> None:
             np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="trainings in threads of one process draw from one torch stream: "
-    "mlgraph.train.trained.seeded has to make them take turns",
-)
 def test_threads_fit_what_a_single_thread_fits(blobs: Arrays) -> None:
     X, y = blobs
     hidden = po("scale") >> nn("linear", out_features=8) >> nn("dropout") >> nn("head")

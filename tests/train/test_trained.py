@@ -11,7 +11,6 @@ import torch
 
 from mlgraph import Task, nn, po
 from mlgraph.train import trained as module_of_trained
-from mlgraph.train.trained import seeded
 
 CPU = torch.device("cpu")
 
@@ -167,35 +166,6 @@ def test_modules_made_by_several_threads_leave_the_random_stream_alone(fitted):
 
 
 # Randomness
-
-
-def test_seeded_gives_the_same_numbers_and_puts_the_stream_back():
-    before = torch.get_rng_state()
-    drawn = []
-    for _ in range(2):
-        with seeded(5, CPU):
-            drawn.append(torch.rand(3))
-    assert torch.equal(*drawn)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_seeded_puts_the_stream_back_after_an_exception():
-    before = torch.get_rng_state()
-    with pytest.raises(ZeroDivisionError), seeded(5, CPU):
-        torch.rand(3)
-        raise ZeroDivisionError
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_seeded_equals_torchs_own_seed():
-    with seeded(5, CPU):
-        ours = torch.rand(3)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        assert torch.equal(ours, torch.rand(3))
-
-
-# The record
 
 
 def test_the_record_says_how_it_was_trained(fitted):
