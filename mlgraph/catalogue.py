@@ -22,6 +22,7 @@ import attrs
 
 from mlgraph.core.base import is_concrete
 from mlgraph.core.node import Node
+from mlgraph.core.port import Port
 from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean
 
 GROUP = "mlgraph.nodes"
@@ -226,11 +227,20 @@ def _wrapped(value: Any, *args: Any, id: str | None, **params: Any) -> Node:
 
 def _row(key: str, offer: Offer) -> dict[str, Any]:
     label = (offer.node.__doc__ or "").strip().splitlines()[:1]
+    inputs, outputs = _ports(offer.node)
     return {
         "key": key,
         "label": "".join(label),
         "provider": offer.provider,
-        "inputs": [port.name for port in offer.node.inputs],
-        "outputs": [port.name for port in offer.node.outputs],
+        "inputs": [port.name for port in inputs],
+        "outputs": [port.name for port in outputs],
         "parameters": list(offer.node.field_names()),
     }
+
+
+def _ports(cls: type[Node]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The ports of a node with default parameters; of one that has required ones, those stated."""
+    try:
+        return cls.create().ports()
+    except MLGraphError:
+        return cls.inputs, cls.outputs

@@ -142,7 +142,7 @@ def wrong(
 
 
 ASKING = [
-    wrong("unknown key", lambda: po("scal"), UnknownKeyError, "'scal'", "Did you mean 'scale'?"),
+    wrong("unknown key", lambda: po("scal"), UnknownKeyError, "'scal'", "'scale'"),
     wrong("unknown layer", lambda: nn("linaer"), UnknownKeyError, "'nn_linaer'", "'nn_linear'"),
     wrong(
         "layer asked for with po", lambda: po("linear"), UnknownKeyError, "'linear'", "nn_linear"

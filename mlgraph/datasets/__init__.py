@@ -103,7 +103,7 @@ def diabetes() -> Task:
     return _bundled("load_diabetes", "progression")
 
 
-def _vendored(file: str, **roles: str) -> Task:
+def _vendored(file: str, **roles: Any) -> Task:
     with resources.as_file(resources.files(__name__) / file) as path:
         return Task(path, **roles)
 

@@ -226,6 +226,12 @@ def flat(output: Any) -> tuple[torch.Tensor, ...]:
     for number, part in enumerate(parts):
         if not isinstance(part, torch.Tensor):
             raise _not_a_tensor(f"output {number}", part)
+    if len(parts) == 1:
+        raise OutputError(
+            f"A module returned a {type(output).__name__} of one tensor.",
+            why="the layer after it needs the tensor",
+            mend="return the tensor itself",
+        )
     return tuple(parts)
 
 

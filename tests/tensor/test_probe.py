@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mlgraph.errors import ConfigError
+from mlgraph.errors import ConfigError, ShapeError
+from mlgraph.tensor.infer import infer_outputs
 from mlgraph.tensor.probe import Values, probe
 from mlgraph.tensor.spec import TensorSpec
 
@@ -153,3 +154,14 @@ def test_codes_stay_below_their_cardinalities() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.complex64, torch.bool, torch.uint8])
 def test_values_have_the_dtype_of_the_spec(dtype: torch.dtype) -> None:
     assert Values(0)(TensorSpec((3,), dtype), (3,)).dtype == dtype
+
+
+@pytest.mark.parametrize("wrap", [lambda x: (x,), lambda x: [x], lambda x: {"out": x}])
+def test_a_container_of_one_tensor_is_refused(wrap) -> None:
+    class Wrapping(nn.Module):
+        def forward(self, x: torch.Tensor) -> object:
+            return wrap(x)
+
+    with pytest.raises(ShapeError, match="of one tensor") as caught:
+        infer_outputs(Wrapping, [BATCH], name="wrapping")
+    assert "return the tensor itself" in str(caught.value)

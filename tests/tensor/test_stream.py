@@ -32,6 +32,3 @@ def test_forked_equals_torchs_own_seed():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         assert torch.equal(ours, torch.rand(3))
-
-
-# The record

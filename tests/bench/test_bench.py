@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from bench import data, import_time, quality, runtime
+from bench.contestants import Setting
+from bench.relay import interleaved
+from bench.table import verdict
+
+BENCH = Path(runtime.__file__).parent
+TINY = Setting(layers=2, width=4, optimizer="adamw", rows=40, features=3, batch=16)
+
+
+def result(mlgraph: float) -> runtime.Result:
+    return runtime.Result(
+        TINY, {"hand": [1.0, 4.0], "loader": [2.0, 8.0], "mlgraph": [mlgraph] * 2}
+    )
+
+
+def script(name: str, *options: str) -> str:
+    command = [sys.executable, str(BENCH / name), *options]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+# Turns
+
+
+def test_runners_do_one_epoch_each_in_turn():
+    order: list[str] = []
+
+    def train(name):
+        def run(tick):
+            for _ in range(3):
+                order.append(name)
+                tick(0.0)
+
+        return run
+
+    runners = interleaved({name: train(name) for name in "abc"}, perf_counter)
+    assert "".join(order) == "abcabcabc"
+    assert [len(runner.seconds) for runner in runners.values()] == [3, 3, 3]
+
+
+def test_a_runner_is_not_charged_for_the_time_of_the_others():
+    now = [0.0]
+
+    def train(seconds):
+        def run(tick):
+            for _ in range(2):
+                now[0] += seconds
+                tick(0.0)
+
+        return run
+
+    runners = interleaved({"fast": train(1.0), "slow": train(100.0)}, lambda: now[0])
+    assert runners["fast"].seconds == [1.0, 1.0]
+    assert runners["slow"].seconds == [100.0, 100.0]
+
+
+def test_a_runner_that_fails_lets_the_others_finish_and_is_reported():
+    done = []
+
+    def fails(tick):
+        tick(0.0)
+        raise ValueError("lost")
+
+    def works(tick):
+        for i in range(4):
+            done.append(i)
+            tick(0.0)
+
+    with pytest.raises(ValueError, match="lost"):
+        interleaved({"fails": fails, "works": works}, perf_counter)
+    assert done == [0, 1, 2, 3]
+
+
+# Run time
+
+
+def test_mlgraph_does_the_same_training_as_the_loops_by_hand():
+    names = ("hand", "mlgraph", "loader", "loader_fused")
+    given = argparse.Namespace(epochs=2, repeats=1, clock="wall")
+    found = runtime.measure(TINY, names, given)  # refuses losses that differ
+    assert {name: len(seconds) for name, seconds in found.seconds.items()} == dict.fromkeys(
+        names, 2
+    )
+
+
+def test_contestants_that_train_something_else_are_refused():
+    with pytest.raises(AssertionError, match="disagree"):
+        runtime.refuse_other_work({"hand": 1.0, "mlgraph": 1.01})
+
+
+def test_a_ratio_is_taken_within_rounds():
+    assert result(1.0).ratio("loader", "hand") == 2.0
+
+
+def test_targets_are_missed_by_a_slow_loop_and_met_by_a_fast_one(capsys):
+    shallow = runtime.Result(Setting(layers=0, width=4, optimizer="sgd"), result(1.0).seconds)
+    deep = runtime.Result(Setting(layers=4, width=4, optimizer="sgd"), result(1.0).seconds)
+    slow = runtime.Result(deep.setting, result(9.0).seconds)
+    assert verdict(runtime.targets([shallow, deep]))
+    assert not verdict(runtime.targets([shallow, slow]))
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_results_become_a_table_and_a_figure(tmp_path):
+    runtime.write([result(1.0)], tmp_path)
+    lines = (tmp_path / "runtime.csv").read_text().splitlines()
+    assert lines[1] == "adamw,4,2,hand,2.500000,1.000000,2"
+    assert (tmp_path / "runtime.png").stat().st_size > 1000
+
+
+def test_the_grid_is_that_of_the_paper():
+    assert len(runtime.full_grid()) == 30
+    assert {(s.rows, s.features, s.batch) for s in runtime.full_grid()} == {(2000, 1000, 32)}
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_run_time_runs():
+    printed = script("runtime.py", "--quick", "--epochs", "1", "--repeats", "1")
+    assert "geometric mean" in printed and "lightning" in printed
+
+
+# Quality
+
+
+def test_a_table_that_was_not_fetched_says_how_to_fetch_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLGRAPH_DATA", str(tmp_path))
+    with pytest.raises(data.NotFetched, match=r"python bench/data.py adult"):
+        data.adult()
+
+
+def test_missing_tables_count_as_a_missed_target(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLGRAPH_DATA", str(tmp_path))
+    (target,) = quality.compare_tables()
+    assert target[1] is False
+
+
+def test_the_shortest_program_is_compared_with_a_linear_model(capsys):
+    short = quality.Chain("iris", epochs=1)
+    ((text, met),) = quality.compare_chains([short], folds=2)
+    assert text.startswith("iris: accuracy") and met in (True, False)
+    assert "scikit-learn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [quality.adult_network, quality.california_network])
+def test_the_networks_of_the_larger_tables_can_be_built(make):
+    assert "torch_model" in make().ids
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_quality_meets_its_targets():
+    assert "MISSED" not in script("quality.py", "--quick")
+
+
+@pytest.mark.slow
+def test_the_networks_reach_what_is_known_to_be_reachable():
+    try:
+        data.path("adult"), data.path("california")
+    except data.NotFetched as error:
+        pytest.skip(str(error))
+    assert all(met for _, met in quality.compare_tables())
+
+
+# Import and building
+
+
+def test_what_an_import_loads_is_listed():
+    assert "json" not in import_time.packages("mlgraph.errors")
+    assert "mlgraph" in import_time.packages("mlgraph.errors")
+
+
+def test_both_ways_of_building_give_the_same_chain():
+    assert import_time.build(20) == import_time.build_by_hand(20)
+
+
+def test_a_chain_of_two_thousand_layers_is_built_in_a_second():
+    start = perf_counter()
+    import_time.build(2000)
+    assert perf_counter() - start < 5
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_import_runs():
+    assert "no heavy package is loaded: none" in script("import_time.py", "--quick")
