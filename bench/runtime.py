@@ -152,11 +152,11 @@ def cross_check(result: Result, clock: Callable[[], float]) -> None:
     """Compare with whole fits seen from outside: many epochs minus few."""
     setting, few, many = result.setting, 5, 25
     task = task_of(setting)
-    spans = {n: min(_fit_seconds(setting, task, n, clock) for _ in range(3)) for n in (few, many)}
-    whole = (spans[many] - spans[few]) / (many - few)
+    pairs = [[_fit_seconds(setting, task, n, clock) for n in (few, many)] for _ in range(3)]
+    whole = median((long - short) / (many - few) for short, long in pairs)
     print(
         f"\n{result.label}: {1e3 * whole:.1f} ms per epoch by the difference of whole fits, "
-        f"{1e3 * min(result.seconds['mlgraph']):.1f} ms between the ends of epochs (both: best)"
+        f"{1e3 * result.typical('mlgraph'):.1f} ms between the ends of epochs"
     )
 
 

@@ -47,7 +47,7 @@ def test_the_name_of_a_car_is_no_feature():
 
 
 def test_two_calls_give_equal_tasks():
-    assert datasets.penguins().fingerprint() == datasets.penguins().fingerprint()
+    assert datasets.penguins().fingerprint == datasets.penguins().fingerprint
 
 
 def test_the_vendored_sets_do_not_load_scikit_learn():

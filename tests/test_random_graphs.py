@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
@@ -555,6 +555,7 @@ def run_programs(examples: int, **more: Any) -> Counter[str]:
     # One source can be shrunk when a program escapes, the other does not prefer small numbers.
     @given(st.builds(program, st.randoms(use_true_random=False) | st.randoms(use_true_random=True)))
     def every_program_works_or_is_refused(program: Program) -> None:
+        note(repr(program))
         found = outcome(program)
         seen[found] += 1
         event(found)

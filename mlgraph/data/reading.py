@@ -20,6 +20,7 @@ def read_path(path: Path) -> pa.Table:
     Traceback (most recent call last):
     ...
     mlgraph.errors.DataError: There is no file missing.csv.
+      mend:  give another path
     """
     read = _reader(path)
     if not path.is_file():

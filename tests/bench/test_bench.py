@@ -111,6 +111,7 @@ def test_targets_are_missed_by_a_slow_loop_and_met_by_a_fast_one(capsys):
 
 
 def test_results_become_a_table_and_a_figure(tmp_path):
+    pytest.importorskip("matplotlib")
     runtime.write([result(1.0)], tmp_path)
     lines = (tmp_path / "runtime.csv").read_text().splitlines()
     assert lines[1] == "adamw,4,2,hand,2.500000,1.000000,2"
@@ -172,16 +173,16 @@ def test_the_networks_reach_what_is_known_to_be_reachable():
 # Import and building
 
 
-def test_what_an_import_loads_is_listed():
-    assert "json" not in import_time.packages("mlgraph.errors")
-    assert "mlgraph" in import_time.packages("mlgraph.errors")
+def test_what_an_import_loads_is_listed_without_the_standard_library():
+    assert import_time.packages("attrs") >= {"attr", "attrs"}
+    assert import_time.packages("json") == set()
 
 
 def test_both_ways_of_building_give_the_same_chain():
     assert import_time.build(20) == import_time.build_by_hand(20)
 
 
-def test_a_chain_of_two_thousand_layers_is_built_in_a_second():
+def test_a_chain_of_two_thousand_layers_is_built_within_five_seconds():
     start = perf_counter()
     import_time.build(2000)
     assert perf_counter() - start < 5
