@@ -64,7 +64,8 @@ class MLGraphError(ValueError):
 
     def at(self, where: str) -> Self:
         """Put this address in front of the one the error has, if any, and return the error."""
-        self.where = f"{where}, {self.where}" if self.where else where
+        if not f"{self.where},".startswith(f"{where},"):
+            self.where = f"{where}, {self.where}" if self.where else where
         for error in self.errors:
             error.at(where)
         return self

@@ -125,3 +125,10 @@ def test_a_listing_shows_at_most_so_many_words_and_counts_the_rest(
     text = listing(words, limit)
     assert text.count("'") == 2 * min(len(words), limit)
     assert text.endswith(f" and {len(words) - limit} more") == (len(words) > limit)
+
+
+def test_an_address_is_not_put_in_front_of_itself() -> None:
+    assert (
+        DataError("No.", where="node 'a', input 'x'").at("node 'a'").where == "node 'a', input 'x'"
+    )
+    assert DataError("No.", where="node 'ab'").at("node 'a'").where == "node 'a', node 'ab'"

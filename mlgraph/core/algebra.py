@@ -163,7 +163,8 @@ class GraphBase:
 
     def subgraph(self, ids: Iterable[str]) -> Self:
         """The nodes of these ids and the edges between them; ids stay as they are."""
-        kept = sorted({wiring.by_id(self.ids, id) for id in ids})
+        chosen = [ids] if isinstance(ids, str) else ids
+        kept = sorted({wiring.by_id(self.ids, id) for id in chosen})
         place = {old: new for new, old in enumerate(kept)}
         wires = tuple(
             Wire(place[w.source], w.output, place[w.target], w.input)

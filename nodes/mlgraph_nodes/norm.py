@@ -21,7 +21,7 @@ class _BatchNorm(Layer):
     layout: ClassVar[str]
 
     eps: float = param(default=1e-5, lower=1e-12)  # torch refuses 0, but only in training
-    momentum: float | None = param(default=0.1, lower=0)
+    momentum: float | None = param(default=0.1, lower=0, upper=1)
     affine: bool = True
     track_running_stats: bool = True
 

@@ -644,3 +644,8 @@ def test_an_edge_is_made_or_refused_and_never_closes_a_cycle(graph: Graph, data:
         pairs = [(edge.source, edge.target) for edge in result.edges]
         assert nx.is_directed_acyclic_graph(nx.MultiDiGraph(pairs))
         assert len(result.edges) == len(graph.edges) + 1
+
+
+def test_a_subgraph_of_one_node_may_be_named_by_its_id_alone() -> None:
+    graph = Add(id="one") >> Add(id="two")
+    assert graph.subgraph("two").ids == ("two",)
