@@ -68,5 +68,5 @@ def test_layer_norm_needs_to_know_its_sizes() -> None:
     ],
 )
 def test_impossible_parameters_are_refused(key: str, params: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="at least|from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"at least|from 0 to 1"):
         nn(key, **params)
