@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import mlgraph
 from mlgraph.catalogue import nn, po
@@ -52,7 +53,8 @@ def demo(*, seed: int = SEED, epochs: int = EPOCHS) -> dict[str, float]:
     print(f"{train!r}\n{len(test)} more rows are held out\n")
     print(f"{graph.check(train)}\n")
     start = time.perf_counter()
-    fitted = graph.fit(train, seed=seed)
+    with _one_thread():
+        fitted = graph.fit(train, seed=seed)
     seconds = time.perf_counter() - start
     scores = {
         "network": float(fitted.predict(test).score("accuracy")),
@@ -87,6 +89,19 @@ def network(epochs: int) -> Graph:
         nn("head"),
         po("torch_model", epochs=epochs, batch_size=32, progress=True),
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The network is so small that threads wait for each other longer than they compute."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _logistic_regression(train: Task, test: Task) -> float:

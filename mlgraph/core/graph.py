@@ -114,19 +114,25 @@ class Graph(GraphBase, Composable):
         return fit(self, task, inputs=inputs, valid=valid, seed=seed, keep=keep, cache=cache)
 
     def check(
-        self, task: Any = None, *, inputs: Mapping[str, Any] | None = None, valid: Any = None
+        self,
+        task: Any = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        valid: Any = None,
+        seed: int | None = None,
     ) -> CheckedGraph:
         """Everything ``fit`` would find wrong, at once and without training.
 
         Fits the nodes before the trainer, describes the network, and stops there. What comes
-        back prints and draws the graph with types and shapes.
+        back prints and draws the graph with types and shapes. Nodes that draw at random draw
+        what they will draw in a fit with the same seed.
 
         Raises:
             MLGraphError: One error; its ``errors`` are the findings when there are several.
         """
         from mlgraph.core.run import check
 
-        return check(self, task, inputs=inputs, valid=valid)
+        return check(self, task, inputs=inputs, valid=valid, seed=seed)
 
     # Pictures and adapters: their work lives on higher floors ----------------------------------
 

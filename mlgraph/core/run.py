@@ -67,7 +67,14 @@ def fit(
     )
 
 
-def check(graph: Graph, task: Any, *, inputs: Mapping[str, Any] | None, valid: Any) -> CheckedGraph:
+def check(
+    graph: Graph,
+    task: Any,
+    *,
+    inputs: Mapping[str, Any] | None,
+    valid: Any,
+    seed: int | None,
+) -> CheckedGraph:
     """See ``Graph.check``."""
     found = problems(graph)
     if task is None and inputs is None:
@@ -76,10 +83,11 @@ def check(graph: Graph, task: Any, *, inputs: Mapping[str, Any] | None, valid: A
     try:
         given = given_values(graph, task, inputs)
         resolved = admit(graph, given)
-        values = to_fit(graph, resolved, given, valid, 0)
+        seed = run_seed(seed)
+        values = to_fit(graph, resolved, given, valid, seed)
     except MLGraphError as error:
         raise together([*found, error], "The graph cannot be fitted.") from None
-    walk = _Walk(resolved, 0, "check", None, frozenset())
+    walk = _Walk(resolved, seed, "check", None, frozenset())
     walk.enter(*values)
     walk.run()
     refuse([*found, *walk.problems])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_the_grid_is_that_of_the_paper():
 @pytest.mark.slow
 def test_the_benchmark_of_run_time_runs():
     printed = script("runtime.py", "--quick", "--epochs", "1", "--repeats", "1")
-    assert "geometric mean" in printed and "lightning" in printed
+    assert "geometric mean" in printed
+    assert ("lightning" in printed) == bool(importlib.util.find_spec("lightning"))
 
 
 # Quality

@@ -1041,3 +1041,19 @@ def test_a_list_for_a_variadic_input_is_one_value_each() -> None:
 def test_a_wrong_value_in_a_list_for_a_variadic_input_is_named_by_its_place() -> None:
     with pytest.raises(DataError, match=r"sum.inputs\[1\] takes an int"):
         Sum().as_graph().fit(inputs={"sum": [1, "two"]})
+
+
+def test_a_check_draws_what_a_fit_with_the_same_seed_draws() -> None:
+    class Rolled(Unary):
+        random: ClassVar[bool] = True
+
+        def fit(self, inputs: Mapping[str, Any], ctx: Any) -> tuple[Any, Any]:
+            return (ctx.seed,), None
+
+        def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Any) -> Any:
+            return (ctx.seed,)
+
+    graph = Rolled().as_graph()
+    drawn = graph.fit(1, seed=5).outputs["rolled.output"]
+    assert str(drawn) in graph.check(1, seed=5).flows["rolled.output"]
+    assert str(drawn) not in graph.check(1, seed=6).flows["rolled.output"]
