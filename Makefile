@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow lint types bench clean
+.PHONY: demo test slow lint types clean
 
 demo: .venv/installed
 	$(BIN)/python -m mlgraph demo
