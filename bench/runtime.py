@@ -122,10 +122,11 @@ def measure(setting: Setting, names: Sequence[str], given: argparse.Namespace) -
 def refuse_other_work(losses: dict[str, float]) -> None:
     """Stop if the contestants have not all done the same training in the first epoch.
 
-    Later epochs may differ a little: fused and plain optimizers round differently.
+    They may differ a little: fused and plain optimizers round differently, and the first steps of
+    AdamW follow the sign of gradients however small.
     """
     expected = next(iter(losses.values()))
-    if any(abs(loss / expected - 1) > 1e-4 for loss in losses.values()):
+    if any(abs(loss / expected - 1) > 1e-3 for loss in losses.values()):
         raise AssertionError(f"the contestants disagree about the loss: {losses}")
 
 
