@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -31,9 +32,9 @@ class _Ingress(Node):
 
     columns: Any = param(default=None, convert=Selector.of)
 
+    @abstractmethod
     def token(self, id: str, task: Task) -> IngressToken:
         """What the columns of this task become."""
-        raise NotImplementedError
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         task = inputs["input"]

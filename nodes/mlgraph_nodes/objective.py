@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -26,9 +27,9 @@ class _Configuration(Node):
     open_field: ClassVar[str | None] = "options"
     sets: ClassVar[str]
 
+    @abstractmethod
     def description(self) -> Description:
         """What is set."""
-        raise NotImplementedError
 
     def validate(self) -> None:
         self.description()
