@@ -1,4 +1,4 @@
-"""The same training, written six ways.
+"""The same training, written six ways, and once more to see how well ratios can be measured.
 
 All start from the same weights and see the same rows in the same order, so they must arrive at
 the same loss. Whoever can uses the fused optimizer; ``loader`` is the loop of the tutorials, with
@@ -143,6 +143,7 @@ def with_lightning(s: Setting, tick: Tick) -> None:
 
 CONTESTANTS: dict[str, Callable[[Setting, Tick], None]] = {
     "hand": by_hand,
+    "again": by_hand,
     "mlgraph": with_mlgraph,
     "loader": loader,
     "loader_fused": loader_fused,

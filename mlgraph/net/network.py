@@ -6,7 +6,9 @@ without mlgraph's engine, under ``torch.compile`` and ``torch.export``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -87,6 +89,38 @@ def _wired(descriptor: ModelDescriptor) -> fx.Graph:
         several[call.id] = made
     graph.output(value(descriptor.source))
     return graph
+
+
+def direct(network: nn.Module) -> Callable[..., torch.Tensor]:
+    """The network as a function that has looked up its layers once, not at each call.
+
+    It runs the same generated code on the same modules; a module replaced later is not seen. A
+    network with hooks of its own, or of another kind, is returned as it is.
+
+    >>> from mlgraph.data.task import Task
+    >>> from mlgraph.data.token import NumericToken
+    >>> token = NumericToken("numbers", ("a", "b"))
+    >>> entering = ModelDescriptor.entering(token, Task({"a": [1.0], "b": [2.0]}))
+    >>> direct(network(entering))(torch.ones(1, 2))
+    tensor([[1., 1.]])
+    """
+    if not isinstance(network, fx.GraphModule) or _has_hooks(network):
+        return network
+    return partial(type(network).forward, _children(network))
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    kinds = ("forward_pre", "forward", "backward_pre", "backward")
+    return any(getattr(module, f"_{kind}_hooks") for kind in kinds)
+
+
+def _children(module: nn.Module) -> SimpleNamespace:
+    """The submodules as plain attributes; what only groups others becomes a namespace too."""
+    children = module._modules.items()
+    found = {
+        name: _children(child) if type(child) is nn.Module else child for name, child in children
+    }
+    return SimpleNamespace(**found)
 
 
 def nth(made: Any, place: int) -> torch.Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mlgraph.core.entry import node_seed
 from mlgraph.data.batch import Batch, TensorBatches
 from mlgraph.errors import DataError
-from mlgraph.net.network import copied
+from mlgraph.net.network import copied, direct
 from mlgraph.train.callback import Callback, hooks
 
 Scorer = Callable[[Tensor], Mapping[str, float]]
@@ -201,20 +201,20 @@ def _epoch(run: Run, events: Mapping[str, Any]) -> None:
 
 def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
     """One pass over the data; the mean loss."""
-    network, objective, optimizer = run.network, run.objective, run.optimizer
+    forward, objective, optimizer = direct(run.network), run.objective, run.optimizer
     begin, backward, end = (
         events[name] for name in ("on_batch_begin", "on_after_backward", "on_batch_end")
     )
     losses: list[Tensor] = []
     run.step = 0
-    network.train()
+    run.network.train()
     for batch in run.batches.epoch(row_order(run)):
         run.batch = batch
         run.step += 1
         run.global_step += 1
         optimizer.zero_grad()
         _emit(begin)
-        output = network(*batch.inputs)
+        output = forward(*batch.inputs)
         if batch.weights is None:
             loss = objective(output, batch.target)
         else:

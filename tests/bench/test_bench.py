@@ -93,9 +93,18 @@ def test_mlgraph_does_the_same_training_as_the_loops_by_hand():
     )
 
 
-def test_contestants_that_train_something_else_are_refused():
+def test_contestants_that_do_other_work_are_refused(monkeypatch):
+    def lazy(setting, tick):
+        for _ in range(setting.epochs):
+            tick(1.0)
+
+    monkeypatch.setitem(runtime.CONTESTANTS, "lazy", lazy)
     with pytest.raises(AssertionError, match="disagree"):
-        runtime.refuse_other_work({"hand": 1.0, "mlgraph": 1.01})
+        runtime.refuse_other_work(TINY, ["hand", "lazy"])
+
+
+def test_contestants_begin_in_another_order_each_time():
+    assert [runtime.rotated("abc", n) for n in (0, 1, 4)] == [[*"abc"], [*"bca"], [*"bca"]]
 
 
 def test_a_ratio_is_taken_within_rounds():

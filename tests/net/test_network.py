@@ -13,7 +13,7 @@ from mlgraph import Task, nn, po, sel
 from mlgraph.core.node import Node
 from mlgraph.data.token import NumericToken
 from mlgraph.net.descriptor import Call, ModelDescriptor, Source, merged
-from mlgraph.net.network import load_tensors, n_parameters, network
+from mlgraph.net.network import direct, load_tensors, n_parameters, network
 from mlgraph.tensor.spec import TensorSpec
 
 
@@ -37,6 +37,31 @@ def chain(length):
         call = Call(f"layer{i}", layer, (found.source,), (found.spec,), (found.spec,), found.task)
         (found,) = found.extended(call)
     return found
+
+
+def nested():
+    return nn("block", nn("linear", 3) >> nn("relu"), n_blocks=2) >> nn("head")
+
+
+@pytest.mark.parametrize("graph", [mlp(), nested()], ids=["chain", "nested"])
+def test_calling_it_directly_gives_the_same_numbers_and_gradients(graph, numbers, described):
+    module, x = network(described(graph, numbers)), torch.randn(5, 2)
+    assert type(module) is not type(direct(module))
+    assert torch.equal(direct(module)(x), module(x))
+    direct(module)(x).sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+@pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward_pre", "full_backward"])
+def test_hooks_of_the_network_are_not_passed_over(kind, numbers, described):
+    module = network(described(mlp(), numbers))
+    getattr(module, f"register_{kind}_hook")(lambda *_: None)
+    assert direct(module) is module
+
+
+def test_another_kind_of_module_is_called_as_it_is():
+    module = tnn.Linear(2, 1)
+    assert direct(module) is module
 
 
 # Names
