@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import attrs
 import torch.nn
@@ -36,6 +36,8 @@ class Source(NamedTuple):
 
 class Builder(Protocol):
     """What a call needs of a layer."""
+
+    ensemble: ClassVar[bool]
 
     def make(self, specs: tuple[TensorSpec, ...], task: TaskSpec) -> torch.nn.Module:
         """The module for inputs of these specs."""

@@ -56,6 +56,9 @@ class Layer(Node):
     arguments' names, ``*inputs`` is variadic. Tensors are passed to the module by position. An
     argument ``task`` is no port: it gets the TaskSpec.
 
+    Class attributes:
+        ensemble: The output is ``(batch, members, size)``, and every member learns the task.
+
     >>> class Double(Layer):
     ...     def build(self, x):
     ...         return nn.Linear(x.size(-1), 2 * x.size(-1))
@@ -64,6 +67,7 @@ class Layer(Node):
     """
 
     prefix: ClassVar[str] = "nn_"
+    ensemble: ClassVar[bool] = False
     outputs: ClassVar[tuple[Port, ...]] = (layer_port("output"),)
 
     @abstractmethod

@@ -11,6 +11,7 @@ from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ShapeError
 from mlgraph.net.descriptor import ModelDescriptor
+from mlgraph.train.members import combined, is_ensemble
 
 
 def check_output(descriptor: ModelDescriptor) -> None:
@@ -24,7 +25,8 @@ def check_output(descriptor: ModelDescriptor) -> None:
     >>> check_output(nn("head").as_graph().fit(task).outputs["head.output"])
     """
     spec, size = descriptor.spec, descriptor.task.output_size
-    if spec.rank == 2 and spec.shape[0] == "batch" and spec.shape[1] == size:
+    rank = 3 if is_ensemble(descriptor) else 2
+    if spec.rank == rank and spec.shape[0] == "batch" and spec.shape[-1] == size:
         return
     turned = spec.rank > 0 and spec.shape[0] != "batch"
     raise ShapeError(
@@ -43,7 +45,8 @@ def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
 
     Shape:
         output: ``(rows, 1)`` logits of the positive class, ``(rows, classes)`` logits, or
-            ``(rows, 1)`` quantities; probabilities are computed in float64.
+            ``(rows, 1)`` quantities; of an ensemble, with the members in between. Probabilities
+            are computed in float64.
 
     >>> spec = TaskSpec("classification", ("no", "yes"), "yes")
     >>> task = Task({"x": [0.0]})
@@ -51,6 +54,7 @@ def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
     array([[0.5, 0.5]])
     """
     values = output.detach().cpu().double()
+    values = combined(values, spec) if values.ndim == 3 else values
     truth = None if task.target is None else task.target_codes()
     if spec.kind == "regression":
         response = values.reshape(len(values)).numpy()

@@ -31,6 +31,7 @@ from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output, prediction
 from mlgraph.train.loop import Plan, Run, Validation, apply_network, history_columns, train
 from mlgraph.train.lossfn import class_weights
+from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
 from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
@@ -200,9 +201,10 @@ class Trainer(Node):
         check_weights(built)
         check_batches(built, data.rows, self.batch_size)
         counts = class_counts(descriptor.inputs.task, spec)
+        objective = setup.loss.build(spec, self.class_weight, counts)
         return Run(
             network=built,
-            objective=setup.loss.build(spec, self.class_weight, counts).to(device),
+            objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
             optimizer=setup.optimizer.build(list(built.parameters())),
             batches=attrs.evolve(data, merge_last=has_batch_statistics(built)).to(device),
             plan=Plan(epochs=self.epochs, shuffle=self.shuffle, eval_freq=self.eval_freq),
