@@ -49,6 +49,7 @@ UPWARD = {
     ("mlgraph.core.graph", "to_dot", "mlgraph.draw.dot"),
     ("mlgraph.core.graph", "to_mermaid", "mlgraph.draw.mermaid"),
     ("mlgraph.core.graph", "to_networkx", "mlgraph.draw.layout"),
+    ("mlgraph.core.graph", "network", "mlgraph.net.build"),
     ("mlgraph.core.graph", "as_classifier", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "as_regressor", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "as_transformer", "mlgraph.learn.estimator"),

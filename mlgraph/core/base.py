@@ -164,10 +164,8 @@ class NodeBase(Declarative):
         given = {**cls._by_position(args, params or {}), **(params or {})}
         fields = cls.field_names()
         extra = {name: given.pop(name) for name in list(given) if name not in fields}
-        if extra and cls.open_field is None:
-            raise cls._unknown(next(iter(extra)), fields)
         if extra:
-            given[str(cls.open_field)] = _opened(given.get(str(cls.open_field), {}), extra)
+            given = cls.absorbed(given, extra)
         missing = [name for name in required(cls) if name not in given]
         if missing:
             raise ConfigError(
@@ -175,6 +173,20 @@ class NodeBase(Declarative):
                 mend=f"write {cls.call_name(missing[0] + '=...')}",
             )
         return cls(id=id, stem=stem, **given)
+
+    @classmethod
+    def absorbed(cls, values: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of fields that take in parameters for which no field is declared.
+
+        Raises:
+            UnknownParameterError: The node has no such parameters.
+        """
+        if cls.open_field is None:
+            raise cls._unknown(next(iter(extra)), cls.field_names())
+        given = values.get(cls.open_field, {})
+        # What is no dict is refused by its type, like any other value.
+        opened = {**given, **extra} if isinstance(given, Mapping) else given
+        return {**values, cls.open_field: opened}
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
@@ -201,13 +213,10 @@ class NodeBase(Declarative):
         Raises:
             UnknownParameterError: A name that is no parameter.
         """
-        fields = self.field_names()
         plain, rest = self._inner(changes)
-        if rest and self.open_field is None:
-            raise self._unknown(next(iter(rest)), fields)
         if rest:
-            name = str(self.open_field)
-            plain[name] = _opened(plain.get(name, getattr(self, name)), rest)
+            values = {name: getattr(self, name) for name in self.field_names()}
+            plain = self.absorbed({**values, **plain}, rest)
         if self.id is None or "." not in self.id:
             return attrs.evolve(self, **plain)  # type: ignore[misc]
         return attrs.evolve(self, id=None, **plain).pinned(self.id)  # type: ignore[misc]
@@ -353,11 +362,6 @@ class NodeBase(Declarative):
 def is_concrete(cls: type[NodeBase]) -> bool:
     """Whether a class is a node of its own, not a base for nodes."""
     return not inspect.isabstract(cls) and not cls.__name__.startswith("_")
-
-
-def _opened(given: Any, extra: Mapping[str, Any]) -> Any:
-    """Open parameters given as a dict and by name; what is no dict is refused by its type."""
-    return {**given, **extra} if isinstance(given, Mapping) else given
 
 
 def _id_problem(id: str) -> str:

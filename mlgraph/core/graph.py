@@ -181,6 +181,34 @@ class Graph(GraphBase, Composable):
 
         return plot(self, ax)
 
+    def network(
+        self,
+        specs: Any,
+        *,
+        task: Any = None,
+        seed: int | None = None,
+        device: Any = None,
+    ) -> Any:
+        """The layers as a plain ``torch.fx.GraphModule``, without data and without training.
+
+        Submodules are named by node id. Several free outputs are returned as a tuple.
+
+        Args:
+            specs: The shape of the input, batch included: ``("batch", 10)``, where names are
+                sizes that are not known; or a TensorSpec, or an example. Several inputs: a dict by
+                id or ``"id.port"``, in the order of the network's arguments; one shape for all of
+                them makes one argument.
+            task: A Task or TaskSpec, for layers that ask for the output size.
+            seed: Of the initial weights; None draws one.
+            device: Where the weights are made; ``"meta"`` allocates none.
+
+        Raises:
+            MLGraphError: Shapes do not fit, or there is more than layers in the graph.
+        """
+        from mlgraph.net.build import build_network
+
+        return build_network(self, specs, task=task, seed=seed, device=device)
+
     def as_classifier(self, **options: Any) -> Any:
         """The graph as a scikit-learn classifier."""
         from mlgraph.learn.estimator import GraphClassifier

@@ -56,7 +56,13 @@ def admit(graph: Graph, given: Mapping[str, Any]) -> Graph:
             made[factory, id(value)] = Socket(len(nodes) - 1, out[0].name)
         wires.append(Wire(*made[factory, id(value)], *socket))
     grown = Graph(tuple(nodes), tuple(wires), (tuple(inputs), plain._free[1]))
-    return _convert(grown, {name: type(value) for name, value in values.items()})
+    return _convert(grown, {name: _kinds(value) for name, value in values.items()})
+
+
+def _kinds(value: Any) -> tuple[Any, Any]:
+    """The types of a value while fitting and of what will stand there when applied."""
+    kind = type(value)
+    return kind, getattr(kind, "applied_as", kind)
 
 
 def entrances(graph: Graph, admitted: Graph) -> dict[str, str]:
@@ -206,7 +212,7 @@ def _check_wiring(graph: Graph) -> None:
             raise error.at(f"node {node.id!r}") from None
 
 
-def _convert(graph: Graph, entering: Mapping[str, type]) -> Graph:
+def _convert(graph: Graph, entering: Mapping[str, tuple[Any, Any]]) -> Graph:
     """With a conversion node for every output that feeds an input of a convertible type."""
     types = _flowing(graph, entering)
     nodes, wires = list(graph._nodes), []
@@ -249,12 +255,12 @@ def _plug(nodes: Sequence[NodeBase], socket: Socket, index: int) -> Wire:
     return Wire(socket.node, socket.port, index, nodes[index].ports()[0][0].name)
 
 
-def _flowing(graph: Graph, entering: Mapping[str, type]) -> Types:
+def _flowing(graph: Graph, entering: Mapping[str, tuple[Any, Any]]) -> Types:
     """The types of every output, seen through nodes that pass on what they get."""
     arriving: dict[int, dict[str, tuple[Any, Any]]] = {}
     for name, socket in zip(graph.inputs, graph._free[0], strict=True):
         if name in entering:
-            arriving.setdefault(socket.node, {})[socket.port] = entering[name], entering[name]
+            arriving.setdefault(socket.node, {})[socket.port] = entering[name]
     leaving = _by_end(graph, "source")
     types: Types = {}
     for index in wiring.order(len(graph._nodes), graph._wires):

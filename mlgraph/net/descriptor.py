@@ -39,6 +39,13 @@ class Builder(Protocol):
 
     ensemble: ClassVar[bool]
 
+    @property
+    def shared_as(self) -> str | None:
+        """The name under which calls use one module; None for a module of its own."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter and its value."""
+
     def make(self, specs: tuple[TensorSpec, ...], task: TaskSpec) -> torch.nn.Module:
         """The module for inputs of these specs."""
 
@@ -54,7 +61,7 @@ class Call:
     """One use of a layer.
 
     Args:
-        id: Id of the node, and name of the submodule.
+        id: Id of the node.
         layer: The layer.
         sources: Where its arguments come from, in order.
         inputs: Their specs.
@@ -77,6 +84,11 @@ class Call:
     def make(self) -> torch.nn.Module:
         """The module of this call."""
         return self.layer.make(self.inputs, self.task)
+
+    @property
+    def module(self) -> str:
+        """Name of the submodule: the id, unless calls share one."""
+        return self.layer.shared_as or self.id
 
     @functools.cached_property
     def digest(self) -> str:
@@ -123,6 +135,7 @@ class ModelDescriptor:
     optimizer: Any = None
     callbacks: Mapping[str, Any] = attrs.field(factory=dict)
 
+    applied_as: ClassVar[type] = Feed  # what stands in its place when a graph is applied
     how_to_feed = 'put po("ingress_num") or po("ingress_categ") between them'
     how_to_make = f"give it a Task, which enters by itself: {Task.how_to_make}"
 
@@ -154,9 +167,10 @@ class ModelDescriptor:
             for i, spec in enumerate(call.outputs)
         )
 
-    def reachable(self) -> tuple[Call, ...]:
-        """The calls that the tensor we stand at depends on, in order."""
-        needed, todo = {self.source.id}, [self.source.id]
+    def reachable(self, sources: Iterable[Source] = ()) -> tuple[Call, ...]:
+        """The calls that these tensors, or the one we stand at, depend on, in order."""
+        todo = [source.id for source in sources] or [self.source.id]
+        needed = set(todo)
         while todo:
             call = self.calls.get(todo.pop())
             for source in call.sources if call else ():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -70,6 +70,11 @@ class Layer(Node):
     ensemble: ClassVar[bool] = False
     outputs: ClassVar[tuple[Port, ...]] = (layer_port("output"),)
 
+    @property
+    def shared_as(self) -> str | None:
+        """The name under which several nodes use one module; None for a module of its own."""
+        return None
+
     @abstractmethod
     def build(self, *inputs: Any, **_: Any) -> nn.Module:
         """The module for inputs of these specs: pure, and able to run on the meta device."""
@@ -77,6 +82,11 @@ class Layer(Node):
     def spec(self, *inputs: TensorSpec, task: TaskSpec) -> tuple[TensorSpec, ...] | None:
         """Output specs where running the module cannot find them; None to run it."""
         return None
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Layer, tuple[TensorSpec, ...]]]:
+        """Layers and inputs it is tested with, where these cannot be guessed."""
+        return ()
 
     def initialize(self, module: nn.Module, ctx: Start) -> None:
         """Give the real module its start (pretrained weights, quantiles of the data, ...)."""

@@ -1,12 +1,13 @@
 """The ``nn.Module`` a description becomes: an ``fx.GraphModule`` with generated forward code.
 
-Submodules are named by node id, arguments by ingress id. The result is plain PyTorch: it runs
-without mlgraph's engine, under ``torch.compile`` and ``torch.export``.
+Submodules are named by node id, or by the name under which several nodes share one; arguments by
+ingress id. The result is plain PyTorch: it runs without mlgraph's engine, under ``torch.compile``
+and ``torch.export``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,15 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from mlgraph.errors import MLGraphError
+from mlgraph.errors import GraphError, MLGraphError
 from mlgraph.net.descriptor import Call, ModelDescriptor, Source
 from mlgraph.tensor.stream import forked
 
 
 def network(
-    descriptor: ModelDescriptor, device: torch.device | str | None = None
+    descriptor: ModelDescriptor,
+    device: torch.device | str | None = None,
+    outputs: Sequence[Source] = (),
 ) -> fx.GraphModule:
     """Build the network, its modules in the order of the description.
 
@@ -28,9 +31,10 @@ def network(
         descriptor: The network.
         device: Where the weights are made; ``"meta"`` allocates none, but for layers that cannot
             be built there.
+        outputs: The tensors it returns, as a tuple; by default the one we stand at.
 
     Raises:
-        MLGraphError: A layer cannot be built.
+        MLGraphError: A layer cannot be built, or layers that share weights differ in them.
 
     >>> from mlgraph.data.task import Task
     >>> from mlgraph.data.token import NumericToken
@@ -39,9 +43,14 @@ def network(
     tensor([[1., 1.]])
     """
     root, place = nn.Module(), torch.device(device or "cpu")
-    for call in descriptor.reachable():
-        _add(root, call.id, _made(call, place))
-    return fx.GraphModule(root, _wired(descriptor), class_name="Network")
+    makers: dict[str, Call] = {}
+    for call in descriptor.reachable(outputs):
+        first = makers.setdefault(call.module, call)
+        if first is call:
+            _add(root, call, _made(call, place))
+        else:
+            _refuse_other_weights(first, call)
+    return fx.GraphModule(root, _wired(descriptor, outputs), class_name="Network")
 
 
 def _made(call: Call, device: torch.device) -> nn.Module:
@@ -57,18 +66,51 @@ def _made(call: Call, device: torch.device) -> nn.Module:
         return call.make()
 
 
-def _add(root: nn.Module, id: str, module: nn.Module) -> None:
-    """Add a submodule; dots in an id become nested modules."""
-    *path, name = id.split(".")
+def _add(root: nn.Module, call: Call, module: nn.Module) -> None:
+    """Add a submodule; dots in its name become nested modules."""
+    *path, name = call.module.split(".")
     parent = root
     for part in path:
         if part not in parent._modules:
             parent.add_module(part, nn.Module())
         parent = parent.get_submodule(part)
+        if type(parent) is not nn.Module:
+            raise _taken(call, part)
+    if name in parent._modules:
+        raise _taken(call, name)
     parent.add_module(name, module)
 
 
-def _wired(descriptor: ModelDescriptor) -> fx.Graph:
+def _taken(call: Call, part: str) -> GraphError:
+    return GraphError(
+        f"Two parts of one network are called {part!r}.",
+        where=f"node {call.id!r}",
+        why=f"its weights are called {call.module!r}",
+        mend="rename the node, or the weights that are shared",
+    )
+
+
+def _refuse_other_weights(first: Call, other: Call) -> None:
+    """Refuse to use one module for two calls that would make different ones."""
+    sizes = [
+        {name: tuple(tensor.shape) for name, tensor in _made(call, _META).state_dict().items()}
+        for call in (first, other)
+    ]
+    if first.layer.parameters() != other.layer.parameters() or sizes[0] != sizes[1]:
+        raise GraphError(
+            f"{first.id!r} and {other.id!r} cannot share their weights.",
+            where=f"weights {first.module!r}",
+            why=f"they are {_kind(first, sizes[0])} and {_kind(other, sizes[1])}",
+            mend="let them be equal, and feed them inputs of equal sizes",
+        )
+
+
+def _kind(call: Call, sizes: Mapping[str, Sequence[int]]) -> str:
+    weights = ", ".join(f"{name} {tuple(size)}" for name, size in sizes.items())
+    return f"{call.layer!r} with {weights or 'no weights'}"
+
+
+def _wired(descriptor: ModelDescriptor, outputs: Sequence[Source]) -> fx.Graph:
     """The calls as code; a layer of several outputs is unpacked as far as they are used."""
     graph = fx.Graph()
     values = {
@@ -82,12 +124,12 @@ def _wired(descriptor: ModelDescriptor) -> fx.Graph:
             values[source] = graph.call_function(nth, item)
         return values[source]
 
-    for call in descriptor.reachable():
-        made = graph.call_module(call.id, tuple(map(value, call.sources)))
+    for call in descriptor.reachable(outputs):
+        made = graph.call_module(call.module, tuple(map(value, call.sources)))
         if len(call.outputs) == 1:
             values[Source(call.id)] = made
         several[call.id] = made
-    graph.output(value(descriptor.source))
+    graph.output(tuple(map(value, outputs)) if outputs else value(descriptor.source))
     return graph
 
 
@@ -142,6 +184,9 @@ def _arguments(ids: Iterable[str]) -> dict[str, str]:
             name += "_"
         names[id] = name
     return names
+
+
+_META = torch.device("meta")
 
 
 def n_parameters(module: nn.Module) -> int:

@@ -128,8 +128,8 @@ def started(descriptor: ModelDescriptor, tensors: tuple[Tensor, ...]) -> fx.Grap
     """
     built = network(descriptor)
     start = Start(dict(zip(descriptor.tokens, tensors, strict=True)))
-    for call in descriptor.reachable():
-        call.layer.initialize(built.get_submodule(call.id), start)
+    for name, call in {call.module: call for call in descriptor.reachable()}.items():
+        call.layer.initialize(built.get_submodule(name), start)
     return built
 
 

@@ -252,7 +252,7 @@ def _train(run: Run, setup: _Setup, descriptor: ModelDescriptor) -> None:
 
 
 def _layers(descriptor: ModelDescriptor) -> list[str]:
-    return [call.id for call in descriptor.reachable()]
+    return [call.module for call in descriptor.reachable()]
 
 
 def _state(run: Run, descriptor: ModelDescriptor, setup: _Setup) -> Trained:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
-import attrs
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -42,32 +41,30 @@ class _OpenParameters(Node):
     random = True
 
     @classmethod
-    def create(
-        cls,
-        args: Sequence[Any] = (),
-        params: Mapping[str, Any] | None = None,
-        *,
-        id: str | None = None,
-        stem: str | None = None,
-    ) -> Self:
-        given = dict(params or {})
-        own = {name: given.pop(name) for name in list(given) if name in cls.field_names()}
-        node = super().create(args, own, id=id, stem=stem)
-        return node.with_parameters(given) if given else node
+    def absorbed(cls, values: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+        if "estimator" not in values:
+            return values  # the refusal of a missing estimator says more
+        spec = EstimatorSpec.of(values["estimator"])
+        known = [*cls.field_names(), *spec.deep()]
+        for name in extra:
+            if name not in known:
+                raise UnknownParameterError(
+                    f"{spec.kind.__name__} has no parameter {name!r}.",
+                    why=f"its parameters are {listing(known, 30)}",
+                    mend=did_you_mean(name, known),
+                )
+        return {**values, "estimator": spec.changed(extra)}
 
     def parameters(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in self.field_names()}
         spec = self.estimator
         return {**spec.deep(), **own} if isinstance(spec, EstimatorSpec) else own
 
-    def with_parameters(self, changes: Mapping[str, Any]) -> Self:
+    def _inner(self, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        # ``estimator__alpha`` may be a parameter of an estimator inside the estimator.
         fields = self.field_names()
         own = {name: value for name, value in changes.items() if name in fields}
-        nested = {name: value for name, value in changes.items() if name not in fields}
-        node = super().with_parameters(own) if own else self
-        if not nested:
-            return node
-        return attrs.evolve(node, estimator=node._with_nested(nested))  # type: ignore[misc]
+        return own, {name: value for name, value in changes.items() if name not in fields}
 
     def changed(self) -> dict[str, Any]:
         fields = self.field_names()
@@ -82,18 +79,6 @@ class _OpenParameters(Node):
         yield from super()._tokens()
         if isinstance(self.estimator, EstimatorSpec):
             yield from self.estimator.tokens()
-
-    def _with_nested(self, nested: Mapping[str, Any]) -> EstimatorSpec:
-        spec: EstimatorSpec = self.estimator
-        known = [*self.field_names(), *spec.deep()]
-        for name in nested:
-            if name not in known:
-                raise UnknownParameterError(
-                    f"{spec.kind.__name__} has no parameter {name!r}.",
-                    why=f"its parameters are {listing(known, 30)}",
-                    mend=did_you_mean(name, known),
-                )
-        return spec.changed(nested)
 
     def _made(self, ctx: Context) -> Any:
         """A new estimator whose random states are drawn from the seed where they are not set."""
