@@ -20,6 +20,7 @@ from mlgraph.errors import (
     ShapeError,
     StateError,
 )
+from mlgraph.net.decorate import layer
 from mlgraph.net.layer import Layer
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Task",
     "branch",
     "chain",
+    "layer",
     "nn",
     "nodes",
     "param",

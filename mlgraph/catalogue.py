@@ -148,9 +148,10 @@ def _offers(point: importlib.metadata.EntryPoint) -> Iterator[Offer]:
     version = point.dist.version if point.dist else ""
     for module in _modules(importlib.import_module(point.value)):
         for value in vars(module).values():
-            if _is_node_of(value, module.__name__):
-                _refuse_key(value)
-                yield Offer(value, _provider(point), version)
+            node = getattr(value, "__dict__", {}).get("node", value)  # that of ``@layer``
+            if _is_node_of(node, module.__name__):
+                _refuse_key(node)
+                yield Offer(node, _provider(point), version)
 
 
 def _modules(root: ModuleType) -> Iterator[ModuleType]:

@@ -91,8 +91,13 @@ class Layer(Node):
     def initialize(self, module: nn.Module, ctx: Start) -> None:
         """Give the real module its start (pretrained weights, quantiles of the data, ...)."""
 
+    @classmethod
+    def input_ports(cls) -> tuple[Port, ...]:
+        """The input ports that the arguments of ``build`` stand for."""
+        return _input_ports(cls)
+
     def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-        return _input_ports(type(self)), self.outputs
+        return self.input_ports(), self.outputs
 
     def make(self, specs: tuple[TensorSpec, ...], task: TaskSpec) -> nn.Module:
         """The module for inputs of these specs, ``task`` passed on if ``build`` asks for it.

@@ -12,6 +12,7 @@ from torch import nn
 from mlgraph.core.param import param, shown
 from mlgraph.core.port import NAME, Port
 from mlgraph.errors import ConfigError, UnknownParameterError, did_you_mean, listing
+from mlgraph.net.apply import Apply as Apply
 from mlgraph.net.layer import Layer, layer_port
 from mlgraph.tensor.spec import TensorSpec
 
@@ -76,26 +77,6 @@ class Fn(Layer):
 
     def build(self, *inputs: TensorSpec) -> nn.Module:
         return Apply(self.fn, **self.options)
-
-
-class Apply(nn.Module):
-    """A function as a module.
-
-    >>> Apply(torch.unsqueeze, 0)
-    Apply(unsqueeze, 0)
-    """
-
-    def __init__(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> None:
-        super().__init__()
-        self.fn, self.arguments, self.options = fn, arguments, options
-
-    def forward(self, *tensors: torch.Tensor) -> Any:
-        """What the function returns for the tensors and its further arguments."""
-        return self.fn(*tensors, *self.arguments, **self.options)
-
-    def extra_repr(self) -> str:
-        rest = [*map(shown, self.arguments), *(f"{k}={shown(v)}" for k, v in self.options.items())]
-        return ", ".join([shown(self.fn), *rest])
 
 
 def tensor_ports(
