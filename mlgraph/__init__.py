@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlgraph.catalogue import nn, nodes, po
+from mlgraph.catalogue import nn, nodes, po, recipe, recipes
 from mlgraph.core.compose import chain, replicate, union
 from mlgraph.core.graph import FittedGraph, Graph
 from mlgraph.core.node import Node
@@ -22,6 +22,7 @@ from mlgraph.errors import (
 )
 from mlgraph.net.decorate import layer
 from mlgraph.net.layer import Layer
+from mlgraph.net.weights import load_weights
 
 __all__ = [
     "ConfigError",
@@ -40,10 +41,13 @@ __all__ = [
     "branch",
     "chain",
     "layer",
+    "load_weights",
     "nn",
     "nodes",
     "param",
     "po",
+    "recipe",
+    "recipes",
     "replicate",
     "sel",
     "tune",

@@ -12,18 +12,21 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from inspect import isfunction, signature
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 import attrs
 
 from mlgraph.core.base import is_concrete
+from mlgraph.core.graph import Graph
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
-from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean
+from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean, listing
 
 GROUP = "mlgraph.nodes"
 KEY = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -41,15 +44,17 @@ class Offer:
 
 @attrs.frozen
 class Catalogue:
-    """Every node that was found, and every provider that was not.
+    """Every node and recipe that was found, and every provider that was not.
 
     Args:
         offers: Offers by key.
         failures: What kept a provider from loading, by provider.
+        recipes: Functions that make whole graphs, by name.
     """
 
     offers: Mapping[str, Offer]
     failures: Mapping[str, str]
+    recipes: Mapping[str, Callable[..., Graph]]
 
 
 def po(key: Any, /, *args: Any, id: str | None = None, **params: Any) -> Node:
@@ -101,6 +106,54 @@ def nodes() -> Any:
     return pa.Table.from_pylist(rows)
 
 
+def recipe(key: str, /, *args: Any, **params: Any) -> Graph:
+    """A whole graph by its name: an architecture, to train as it is or to cut and change.
+
+    Raises:
+        UnknownKeyError: There is no such recipe.
+
+    >>> from mlgraph.datasets import load
+    >>> recipe("mlp", load("penguins"), epochs=5)["torch_model"].epochs
+    5
+    """
+    known = catalogue().recipes
+    if key not in known:
+        raise UnknownKeyError(
+            f"No recipe is called {key!r}.",
+            why=f"there are {listing(known)}",
+            mend=did_you_mean(key, known),
+        )
+    return known[key](*args, **params)
+
+
+def recipes() -> Any:
+    """Every recipe as an Arrow table: key, label, parameters.
+
+    >>> recipes().column_names
+    ['key', 'label', 'parameters']
+    """
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(
+        [
+            {"key": key, "label": _label(made), "parameters": list(signature(made).parameters)}
+            for key, made in sorted(catalogue().recipes.items())
+        ]
+    )
+
+
+def stated_ports(cls: type[Node]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The ports of a node with default parameters; of one that has required ones, the class's.
+
+    >>> [[port.name for port in side] for side in stated_ports(find("nop")[0])]
+    [['input'], ['output']]
+    """
+    try:
+        return cls.create().ports()
+    except MLGraphError:
+        return cls.input_ports(), cls.outputs
+
+
 def find(key: str) -> tuple[type[Node], str | None]:
     """The class of a key, and the id that a digit suffix of the key chooses.
 
@@ -127,15 +180,18 @@ def catalogue() -> Catalogue:
     """The catalogue of this process; providers are loaded once."""
     found: dict[str, Offer] = {}
     failures: dict[str, str] = {}
+    recipes: dict[str, Callable[..., Graph]] = {}
     for point in _entry_points():
         try:
             offers = list(_offers(point))
             _refuse_doubles(found, offers)
+            made = _recipes(point)
         except Exception as error:
             failures[_provider(point)] = f"{type(error).__name__}: {error}"
             continue
         found.update({offer.node.key: offer for offer in offers})
-    return Catalogue(MappingProxyType(found), MappingProxyType(failures))
+        recipes = {**made, **recipes}
+    return Catalogue(*map(MappingProxyType, (found, failures, recipes)))
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
@@ -152,6 +208,22 @@ def _offers(point: importlib.metadata.EntryPoint) -> Iterator[Offer]:
             if _is_node_of(node, module.__name__):
                 _refuse_key(node)
                 yield Offer(node, _provider(point), version)
+
+
+def _recipes(point: importlib.metadata.EntryPoint) -> dict[str, Callable[..., Graph]]:
+    """The public functions of the module ``recipes`` of a provider."""
+    name = f"{point.value}.recipes"
+    module = importlib.import_module(point.value)
+    if not hasattr(module, "__path__") or importlib.util.find_spec(name) is None:
+        return {}
+    return {name: value for name, value in _public(importlib.import_module(name))}
+
+
+def _public(module: ModuleType) -> Iterator[tuple[str, Callable[..., Graph]]]:
+    for name, value in vars(module).items():
+        own = isfunction(value) and value.__module__ == module.__name__
+        if name in getattr(module, "__all__", ()) or (own and not name.startswith("_")):
+            yield name, value
 
 
 def _modules(root: ModuleType) -> Iterator[ModuleType]:
@@ -227,11 +299,10 @@ def _wrapped(value: Any, *args: Any, id: str | None, **params: Any) -> Node:
 
 
 def _row(key: str, offer: Offer) -> dict[str, Any]:
-    label = (offer.node.__doc__ or "").strip().splitlines()[:1]
-    inputs, outputs = _ports(offer.node)
+    inputs, outputs = stated_ports(offer.node)
     return {
         "key": key,
-        "label": "".join(label),
+        "label": _label(offer.node),
         "provider": offer.provider,
         "inputs": [port.name for port in inputs],
         "outputs": [port.name for port in outputs],
@@ -239,9 +310,6 @@ def _row(key: str, offer: Offer) -> dict[str, Any]:
     }
 
 
-def _ports(cls: type[Node]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """The ports of a node with default parameters; of one that has required ones, those stated."""
-    try:
-        return cls.create().ports()
-    except MLGraphError:
-        return cls.inputs, cls.outputs
+def _label(documented: Any) -> str:
+    """The first line of its docstring."""
+    return "".join((documented.__doc__ or "").strip().splitlines()[:1])

@@ -1,4 +1,4 @@
-"""The command line: ``python -m mlgraph demo``."""
+"""The command line: ``python -m mlgraph demo``, ``python -m mlgraph nodes``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mlgraph.core.compose import chain
 from mlgraph.core.graph import Graph
 from mlgraph.data.task import Task
 from mlgraph.datasets import penguins
+from mlgraph.draw.reference import to_markdown
 
 SEED = 1
 EPOCHS = 50
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and its options, by default those of the process.
 
     >>> main([])
-    usage: mlgraph [-h] [--version] {demo} ...
+    usage: mlgraph [-h] [--version] {demo,nodes} ...
     ...
     2
     """
@@ -34,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command is None:
         parser.print_help()
         return 2
-    demo(seed=given.seed, epochs=given.epochs)
+    if given.command == "nodes":
+        print(to_markdown(), end="")
+    else:
+        demo(seed=given.seed, epochs=given.epochs)
     return 0
 
 
@@ -121,4 +125,5 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("demo", help="train a small network on the Palmer penguins")
     shown.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
     shown.add_argument("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
+    commands.add_parser("nodes", help="list every node, as Markdown")
     return parser

@@ -264,3 +264,39 @@ def test_a_class_of_a_script_is_found_too() -> None:
 
 def test_the_function_is_not_the_package_of_nodes() -> None:
     assert mlgraph.nodes is nodes
+
+
+# Recipes
+
+
+RECIPES = """
+from mlgraph import nn, po
+
+def wave_net(task, width=4):
+    "A net of waves."
+    return nn("linear", width) >> nn("head") >> po("torch_model", epochs=1, progress=False)
+
+def _helper():
+    pass
+"""
+
+
+def test_a_package_offers_the_public_functions_of_its_recipes(install: Install) -> None:
+    install("waves", "", {"recipes": RECIPES})
+    graph = mlgraph.recipe("wave_net", None, width=8)
+    assert graph.ids == ("linear", "head", "torch_model")
+    assert graph["linear"].parameters()["out_features"] == 8
+    rows = {row["key"]: row for row in mlgraph.recipes().to_pylist()}
+    assert rows["wave_net"]["label"] == "A net of waves."
+    assert rows["wave_net"]["parameters"] == ["task", "width"]
+    assert "_helper" not in rows and "nn" not in rows
+
+
+def test_an_unknown_recipe_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(UnknownKeyError, match="Did you mean 'mlp'"):
+        mlgraph.recipe("mpl")
+
+
+def test_a_package_without_recipes_is_fine(install: Install) -> None:
+    install("waves", node("WaveOne"))
+    assert "mlp" in catalogue().recipes and catalogue().failures == {}

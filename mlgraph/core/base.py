@@ -115,6 +115,11 @@ class NodeBase(Declarative):
         """Input and output ports; they may depend on parameters tagged ``structure``."""
         return self.inputs, self.outputs
 
+    @classmethod
+    def input_ports(cls) -> tuple[Port, ...]:
+        """The input ports, as far as they do not depend on parameters."""
+        return cls.inputs
+
     def validate(self) -> None:
         """Check parameters against each other; raise ConfigError."""
 

@@ -1,0 +1,167 @@
+"""Weights by name: into a network, from a file, another module, or tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from mlgraph.errors import ConfigError, StateError, listing
+
+
+@attrs.frozen(repr=False)
+class Loaded:
+    """What was loaded into a module, and what was not.
+
+    Args:
+        loaded: Names that were loaded.
+        missing: Names of the module that the source does not have.
+        unexpected: Names of the source that the module does not have.
+        different: Names whose sizes differ, with those of the module and of the source.
+
+    >>> Loaded(("weight",), ("bias",))
+    1 loaded; missing: 'bias'
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    different: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = attrs.field(factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every name of the module was loaded, and no other was there."""
+        return not (self.missing or self.unexpected or self.different)
+
+    def __repr__(self) -> str:
+        sizes = (f"{name} {here} here, {there} there" for name, (here, there) in self._sizes())
+        words = {
+            "missing": listing(self.missing),
+            "unexpected": listing(self.unexpected),
+            "of other sizes": "; ".join(sizes),
+        }
+        rest = (f"; {what}: {names}" for what, names in words.items() if names)
+        return f"{len(self.loaded)} loaded{''.join(rest)}"
+
+    def _sizes(self) -> Any:
+        return self.different.items()
+
+
+def load_weights(
+    module: nn.Module,
+    source: Mapping[str, Tensor] | nn.Module | str | Path,
+    *,
+    rename: Mapping[str, str] | None = None,
+    strict: bool = True,
+) -> Loaded:
+    """Copy weights and buffers into a module, by name; nothing is copied if it is refused.
+
+    Args:
+        module: The module, such as ``graph.network(...)``.
+        source: Tensors by name, a module, or the path of a ``.safetensors`` file or of a state
+            dict that ``torch.save`` wrote; of that, tensors are read and nothing else.
+        rename: Other beginnings of names: ``{"fc.": "head."}`` loads ``fc.weight`` into
+            ``head.weight``.
+        strict: Refuse a source that does not fit in full; else what fits is loaded.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        StateError: Names or sizes differ, and ``strict``; or the file cannot be read.
+        ConfigError: The file is of an unknown kind.
+
+    >>> module = nn.Linear(2, 1)
+    >>> load_weights(module, {"weight": torch.ones(1, 2)}, strict=False)
+    1 loaded; missing: 'bias'
+    """
+    given = _renamed(tensors_of(source), rename or {})
+    own = module.state_dict()
+    report = _compared(own, given)
+    if strict and not report.complete:
+        raise StateError(
+            f"The weights do not fit the {type(module).__name__}.",
+            why=repr(report),
+            mend="rename={...} maps names, strict=False loads what fits",
+        )
+    with torch.no_grad():
+        for name in report.loaded:
+            own[name].copy_(given[name])
+    return report
+
+
+def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping[str, Tensor]:
+    """Tensors by name, whatever holds them.
+
+    Raises:
+        StateError: The file is not there, or damaged.
+        ConfigError: It is of an unknown kind.
+
+    >>> list(tensors_of(nn.Linear(1, 1)))
+    ['weight', 'bias']
+    """
+    if isinstance(source, nn.Module):
+        return source.state_dict()
+    if isinstance(source, Mapping):
+        return source
+    path = Path(source)
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise ConfigError(
+            f"Weights cannot be read from {path.name!r}.",
+            why=f"the kinds of files are {listing(_READERS)}",
+        )
+    try:
+        found = reader(path)
+    except Exception as error:
+        raise StateError(
+            f"Weights cannot be read from {str(path)!r}.", why=f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise StateError(
+            f"{str(path)!r} holds no tensors by name.",
+            why=f"it holds a {type(found).__name__}",
+            mend="save module.state_dict()",
+        )
+    return found
+
+
+def _safetensors(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _state_dict(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+_READERS = {
+    ".safetensors": _safetensors,
+    **dict.fromkeys((".pt", ".pth", ".bin"), _state_dict),
+}
+
+
+def _renamed(tensors: Mapping[str, Tensor], new: Mapping[str, str]) -> dict[str, Tensor]:
+    def name(old: str) -> str:
+        start = max((s for s in new if old.startswith(s)), key=len, default="")
+        return new[start] + old.removeprefix(start) if start else old
+
+    return {name(old): tensor for old, tensor in tensors.items()}
+
+
+def _compared(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Loaded:
+    sizes = {
+        name: (tuple(own[name].shape), tuple(given[name].shape)) for name in own if name in given
+    }
+    different = {name: pair for name, pair in sizes.items() if pair[0] != pair[1]}
+    return Loaded(
+        loaded=tuple(name for name in sizes if name not in different),
+        missing=tuple(name for name in own if name not in given),
+        unexpected=tuple(name for name in given if name not in own),
+        different=different,
+    )

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn as tnn
+
+from mlgraph import ConfigError, StateError, load_weights, nn
+
+GRAPH = nn("linear", 3) >> nn("relu") >> nn("linear", 2, id="head")
+
+
+def net(graph=GRAPH, seed=1):
+    return graph.network(("batch", 4), seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["module", "dict", "model.pt", "model.safetensors"])
+def test_weights_come_from_modules_tensors_and_files(kind, tmp_path):
+    source = net(seed=2)
+    given = {"module": source, "dict": source.state_dict()}.get(kind, tmp_path / kind)
+    if kind.endswith(".pt"):
+        torch.save(source.state_dict(), given)
+    elif kind.endswith(".safetensors"):
+        save_file(source.state_dict(), given)
+    target = net()
+    assert load_weights(target, given).complete
+    x = torch.randn(2, 4)
+    assert torch.equal(target(x), source(x))
+
+
+def test_a_graph_that_was_changed_takes_what_still_fits():
+    wider = nn("linear", 3) >> nn("relu") >> nn("linear", 5, id="head") >> nn("linear", 1, id="new")
+    target, source = net(wider, seed=3), net()
+    report = load_weights(target, source, strict=False)
+    assert report.loaded == ("linear.weight", "linear.bias")
+    assert report.missing == ("new.weight", "new.bias")
+    assert report.different["head.weight"] == ((5, 3), (2, 3))
+    assert not report.unexpected and not report.complete
+    assert torch.equal(target.linear.weight, source.linear.weight)
+
+
+def test_names_can_be_mapped():
+    other = tnn.Sequential(tnn.Linear(4, 3), tnn.ReLU(), tnn.Linear(3, 2))
+    target = net()
+    load_weights(target, other, rename={"0.": "linear.", "2.": "head."})
+    assert torch.equal(target.head.weight, other[2].weight)
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_changed():
+    target = net()
+    before = target.linear.weight.clone()
+    given = {"linear.weight": torch.zeros(3, 4), "head.wait": torch.zeros(1)}
+    with pytest.raises(StateError) as caught:
+        load_weights(target, given)
+    for name in ("linear.bias", "head.weight", "head.wait"):
+        assert name in str(caught.value)
+    assert torch.equal(target.linear.weight, before)
+
+
+def test_only_tensors_are_read_from_a_pickled_file(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save(net(), path)
+    with pytest.raises(StateError, match="cannot be read"):
+        load_weights(net(), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("none.pt", StateError), ("none.safetensors", StateError), ("a.h5", ConfigError)],
+)
+def test_files_that_are_missing_or_of_another_kind_are_refused(name, kind, tmp_path):
+    with pytest.raises(kind, match=name):
+        load_weights(net(), tmp_path / name)
+
+
+def test_a_file_with_something_else_is_refused(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "list.pt")
+    with pytest.raises(StateError, match="no tensors by name"):
+        load_weights(net(), tmp_path / "list.pt")
