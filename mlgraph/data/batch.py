@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlgraph.core.value import FrozenDict
+from mlgraph.core.value import FrozenDict, canonical
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import IngressToken
@@ -85,16 +85,16 @@ def aligned(id: str, first: Task, task: Task) -> Task:
 
 
 def _refuse_other_goal(first: Task, task: Task) -> None:
-    if first.target != task.target or repr(first.goal) != repr(task.goal):
+    if first.targets != task.targets or canonical(first.goal) != canonical(task.goal):
         raise DataError(
             "Paths with different targets cannot meet in one network.",
-            why=f"one learns {first.target!r}, {first.goal}; the other {task.target!r}, "
-            f"{task.goal}",
+            why=f"one learns {_learned(first)}; the other {_learned(task)}",
             mend="change the target before the paths part",
         )
-    if first.target is not None and not _equal(first.target_codes(), task.target_codes()):
+    if not _equal(first.truth(), task.truth()):
         raise DataError(
-            f"The target {first.target!r} has different values on two paths of one network.",
+            f"The target {listing(first.targets)} has different values "
+            "on two paths of one network.",
             mend="transform the target before the paths part",
         )
     if not _equal(first.weights(), task.weights()):
@@ -104,6 +104,11 @@ def _refuse_other_goal(first: Task, task: Task) -> None:
         )
 
 
+def _learned(task: Task) -> str:
+    classes = f" of {listing(task.classes)}" if task.classes else ""
+    return f"{listing(task.targets) or 'nothing'}, {task.goal.type}{classes}"
+
+
 def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     if one is None or other is None:
         return one is other
@@ -111,12 +116,13 @@ def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
 
 
 def target_tensor(task: Task, spec: TaskSpec) -> Tensor:
-    """The target of all rows.
+    """The target of all rows, as the kind of task encodes it.
 
     Shape:
         binary: ``(batch, 1)`` float32, 1 for the positive class.
         multiclass: ``(batch,)`` int64, places in the classes.
         regression: ``(batch, 1)`` float32.
+        several targets: ``(batch, targets)`` float32.
 
     Raises:
         DataError: A row has no target.
@@ -124,34 +130,29 @@ def target_tensor(task: Task, spec: TaskSpec) -> Tensor:
     >>> target_tensor(Task({"y": [1.0, 2.0]}, target="y"), TaskSpec("regression")).shape
     torch.Size([2, 1])
     """
+    if spec.type.arity != "none":
+        _refuse_missing(task)
+    encoded = spec.type.encode(task, spec)
+    if not isinstance(encoded, Tensor) or encoded.shape[:1] != (len(task),):
+        raise DataError(
+            f"{type(spec.type).__name__}.encode() did not return a target for each row.",
+            why=f"of {len(task)} rows it made "
+            + (f"{tuple(encoded.shape)}" if isinstance(encoded, Tensor) else repr(encoded)),
+            mend="return a tensor, rows first",
+        )
+    return encoded
+
+
+def _refuse_missing(task: Task) -> None:
     codes = task.target_codes()
-    missing = np.isnan(codes) if spec.kind == "regression" else codes < 0
+    missing = codes < 0 if codes.dtype.kind == "i" else np.isnan(codes)
+    missing = missing if missing.ndim == 1 else missing.any(axis=1)
     if missing.any():
         raise DataError(
-            f"{int(missing.sum())} rows have no target {task.target!r}.",
+            f"{int(missing.sum())} rows have no target {listing(task.targets)}.",
             where=f"rows {listing(task.row_ids[missing])}",
             mend="leave these rows out",
         )
-    if spec.kind == "regression":
-        return _quantities(task, codes).unsqueeze(1)
-    if spec.is_binary:
-        positive = codes == spec.positive_code
-        return torch.from_numpy(positive.astype(np.float32)).unsqueeze(1)
-    return torch.from_numpy(codes)
-
-
-def _quantities(task: Task, values: NDArray[np.float64]) -> Tensor:
-    with np.errstate(over="ignore"):
-        rounded = values.astype(np.float32)
-    large = np.isinf(rounded)
-    if large.any():
-        raise DataError(
-            f"The target {task.target!r} is too large for float32.",
-            where=f"rows {listing(task.row_ids[large])}",
-            why=f"it is {values[large][0]:g}, and networks calculate in float32",
-            mend='put po("targetscale") before the network, or leave these rows out',
-        )
-    return torch.from_numpy(rounded)
 
 
 def weight_tensor(task: Task) -> Tensor | None:

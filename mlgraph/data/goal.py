@@ -1,47 +1,72 @@
-"""What a task asks for: its kind, its classes, and the checks of target and weights."""
+"""What a task asks for, found from its target columns; and the checks of weights."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import attrs
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mlgraph.data.answers import Label
 from mlgraph.data.column import Column
-from mlgraph.data.normalise import codes_of
+from mlgraph.data.kind import Goal, TaskType, task_type, task_types
+from mlgraph.data.kinds import Classification, Regression, Unsupervised
+from mlgraph.data.several import MultiLabel, MultiTarget
+from mlgraph.data.spread import NormalRegression, QuantileRegression
+from mlgraph.data.targets import check_finite, class_codes, first_rows, numbers, unfit
 from mlgraph.errors import ConfigError, DataError, did_you_mean, listing
 
-KINDS = ("classification", "regression", "unsupervised")
+__all__ = [
+    "Classification",
+    "Goal",
+    "Kind",
+    "Label",
+    "MultiLabel",
+    "MultiTarget",
+    "NormalRegression",
+    "QuantileRegression",
+    "Regression",
+    "TaskType",
+    "Unsupervised",
+    "check_kind",
+    "check_weight_values",
+    "check_weights",
+    "class_codes",
+    "goal_of",
+    "numbers",
+    "task_types",
+    "with_positive",
+]
 
-Label: TypeAlias = str | int | bool
+Kind: TypeAlias = str | TaskType | type[TaskType] | None
 
 
-@attrs.frozen
-class Goal:
-    """Kind, classes in order (empty for regression), and the positive one of two."""
-
-    kind: str = "unsupervised"
-    classes: tuple[Label, ...] = ()
-    positive: Label | None = None
-
-
-def goal_of(name: str, column: Column, kind: str | None, positive: Label | None) -> Goal:
-    """The goal that a target column sets.
+def goal_of(
+    columns: Mapping[str, Column], kind: Kind, positive: Label | None, row_ids: NDArray[np.int64]
+) -> Goal:
+    """The goal that target columns set, once they are checked.
 
     Raises:
-        DataError: The column cannot be a target of this kind.
+        DataError: The columns cannot be targets of this kind.
 
-    >>> goal_of("y", Column.of(pa.chunked_array([[True, False]])), None, None)
-    Goal(kind='classification', classes=(False, True), positive=True)
+    >>> import pyarrow as pa
+    >>> y = Column.of(pa.chunked_array([[True, False]]))
+    >>> goal_of({"y": y}, None, None, np.arange(2)).classes
+    (False, True)
     """
-    kind = _kind_of(name, column, kind)
-    if kind == "regression":
-        return with_positive(Goal(kind), positive)
-    classes = _classes(column)
-    return with_positive(Goal(kind, classes), positive)
+    found = _usual(columns) if kind is None else task_type(kind)
+    if found.arity == "one" and len(columns) > 1:
+        several = [key for key, cls in task_types().items() if cls.arity == "several"]
+        raise DataError(
+            f"A task of kind {found.key!r} has one target, not {len(columns)}.",
+            why=f"the targets are {listing(columns)}",
+            mend=f"name one of them, or say kind= one of {listing(several)}",
+        )
+    found.check(columns, row_ids)
+    return with_positive(Goal(found, found.classes_of(columns), None, tuple(columns)), positive)
 
 
 def with_positive(goal: Goal, positive: Label | None) -> Goal:
@@ -67,47 +92,25 @@ def with_positive(goal: Goal, positive: Label | None) -> Goal:
     return attrs.evolve(goal, positive=goal.classes[goal.classes.index(positive)])
 
 
-def check_kind(kind: str | None, target: str | None) -> None:
+def check_kind(kind: Kind, targets: tuple[str, ...]) -> None:
     """Raise unless this kind exists and agrees with there being a target.
 
-    >>> check_kind("regression", "y")
+    >>> check_kind("regression", ("y",))
     """
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(
-            f"There is no kind of task {kind!r}.",
-            why=f"the kinds are {listing(KINDS)}",
-            mend=did_you_mean(kind, KINDS),
-        )
-    if target is None and kind not in (None, "unsupervised"):
-        raise DataError(f"A task of kind {kind!r} needs a target.", mend='Say target="...".')
-    if target is not None and kind == "unsupervised":
-        raise DataError(f"An unsupervised task has no target, this has {target!r}.")
-
-
-def check_target(name: str, column: Column, goal: Goal, row_ids: NDArray[np.int64]) -> None:
-    """Raise unless the target is complete, finite, and has something to learn.
-
-    >>> y = Column.of(pa.chunked_array([[1.0, 2.0]]))
-    >>> check_target("y", y, Goal("regression"), np.arange(2))
-    """
-    array = column.array()
-    if column.missing:
-        rows = _first(row_ids[~_mask(pc.is_valid(array))])
-        raise DataError(
-            f"Target {name!r} has {column.missing} missing values.",
-            where=f"column {name!r}",
-            why=f"rows {rows} have none",
-            mend="Drop these rows; in data to predict the target may be missing.",
-        )
-    if goal.kind == "classification":
-        _check_classes(name, array)
-    elif column.kind == "float":
-        _check_finite(name, "Target", array, row_ids)
+    if kind is None:
+        return
+    found = task_type(kind)
+    if not targets and found.arity != "none":
+        raise DataError(f"A task of kind {found.key!r} needs a target.", mend='Say target="...".')
+    if targets and found.arity == "none":
+        article = "An" if found.key[0] in "aeiou" else "A"
+        raise DataError(f"{article} {found.key} task has no target, this has {listing(targets)}.")
 
 
 def check_weights(name: str, column: Column, row_ids: NDArray[np.int64]) -> None:
     """Raise unless these are weights: numbers of at least 0, none missing, not all 0.
 
+    >>> import pyarrow as pa
     >>> check_weights("w", Column.of(pa.chunked_array([[1.0, 0.0]])), np.arange(2))
     """
     check_weight_values(name, column, row_ids)
@@ -122,6 +125,7 @@ def check_weights(name: str, column: Column, row_ids: NDArray[np.int64]) -> None
 def check_weight_values(name: str, column: Column, row_ids: NDArray[np.int64]) -> None:
     """Raise unless each of these is a weight.
 
+    >>> import pyarrow as pa
     >>> check_weight_values("w", Column.of(pa.chunked_array([[0.0]])), np.arange(1))
     """
     if column.kind not in ("float", "int"):
@@ -136,105 +140,65 @@ def check_weight_values(name: str, column: Column, row_ids: NDArray[np.int64]) -
             raise DataError(
                 f"Weight column {name!r} has {int(bad.sum())} {words} values.",
                 where=f"column {name!r}",
-                why=f"rows {_first(row_ids[bad])}",
+                why=f"rows {first_rows(row_ids[bad])}",
                 mend="Give every row a weight of at least 0.",
             )
-    _check_finite(name, "Weight column", column.array(), row_ids)
+    check_finite(name, "Weight column", column, row_ids)
 
 
-def numbers(column: Column) -> NDArray[np.float64]:
-    """The values of a numeric or boolean column as float64, missing ones as NaN.
+def grown(goal: Goal, target: Column) -> Goal:
+    """The goal with the classes that more rows brought along.
 
-    >>> numbers(Column.of(pa.chunked_array([[1, None]])))
-    array([ 1., nan])
+    >>> import pyarrow as pa
+    >>> target = Column.of(pa.chunked_array([["c"]]))
+    >>> grown(Goal("classification", ("a", "b"), "b"), target).classes
+    ('a', 'b', 'c')
     """
-    return np.asarray(column.array().cast(pa.float64()).to_numpy(), dtype=np.float64)
+    seen = pc.unique(target.array()).drop_null().to_pylist()
+    fresh = [label for label in (target.levels or sorted(seen)) if label not in goal.classes]
+    if not fresh:
+        return goal
+    classes = (*goal.classes, *fresh)
+    declared = target.levels is not None
+    more = attrs.evolve(goal, classes=classes if declared else tuple(sorted(classes)))
+    return with_positive(more, None)
 
 
-def class_codes(column: Column, classes: tuple[Label, ...]) -> NDArray[np.int64]:
-    """Places of the values among the classes, -1 where missing or unknown.
+def _usual(columns: Mapping[str, Column]) -> TaskType:
+    """The kind that the types of the targets mean when nobody says.
 
-    >>> class_codes(Column.of(pa.chunked_array([[3, 1, None]])), (1, 3))
-    array([ 1,  0, -1])
+    >>> import pyarrow as pa
+    >>> y = Column.of(pa.chunked_array([[1.0, 2.0]]))
+    >>> _usual({"a": y, "b": y})
+    MultiTarget()
     """
-    array = column.array()
-    if column.levels is None:
-        known = pa.array(list(classes), column.type)
-        codes = pc.index_in(array, value_set=known, skip_nulls=True)
-        return np.asarray(codes.fill_null(-1).to_numpy(), dtype=np.int64)
-    place = {label: i for i, label in enumerate(classes)}
-    table = np.array([*(place.get(level, -1) for level in column.levels), -1], dtype=np.int64)
-    return np.asarray(table[codes_of(array).fill_null(-1).to_numpy()], dtype=np.int64)
+    kinds = {column.kind for column in columns.values()}
+    if len(columns) == 1:
+        return _usual_of_one(*columns.items())
+    if kinds == {"float"}:
+        return MultiTarget()
+    if kinds == {"bool"}:
+        return MultiLabel()
+    raise DataError(
+        f"The kind of a task with targets {listing(columns)} is not clear.",
+        why="columns of floats are quantities and of booleans labels; "
+        f"here is {listing(sorted(kinds))}",
+        mend='Say kind="multitarget" or kind="multilabel", or convert the columns.',
+    )
 
 
-def _kind_of(name: str, column: Column, kind: str | None) -> str:
-    fits = _FITS.get(column.kind, ())
-    if kind is None and len(fits) == 1:
-        return fits[0]
-    if kind in fits:
-        return kind
-    if len(fits) == 2:
+def _usual_of_one(target: tuple[str, Column]) -> TaskType:
+    name, column = target
+    if column.kind == "int":
         raise DataError(
             f"Target {name!r} is an integer, so the kind of the task is not clear.",
             where=f"column {name!r}",
             why="integers may be classes or quantities",
             mend='Say kind="classification" or kind="regression".',
         )
-    expected = [known for known, kinds in _FITS.items() if kind is None or kind in kinds]
-    hint = " Turn floats into integers or strings first." if column.kind == "float" else ""
-    raise DataError(
-        f"Target {name!r} of type {column.kind} does not fit {kind or 'any kind of task'}.",
-        where=f"column {name!r}",
-        why=f"a target is one of {listing(expected)}, this is {column.kind}",
-        mend=f"Choose another target or kind.{hint}",
-    )
-
-
-def _classes(column: Column) -> tuple[Label, ...]:
-    if column.levels is not None:
-        return column.levels
-    if column.kind == "bool":
-        return (False, True)
-    return tuple(sorted(pc.unique(column.array()).drop_null().to_pylist()))
-
-
-def _check_classes(name: str, array: pa.ChunkedArray) -> None:
-    seen = pc.unique(array).to_pylist()
-    if len(seen) > 1:
-        return
-    raise DataError(
-        f"Target {name!r} is always {seen[0]!r}: nothing to learn."
-        if seen
-        else f"Target {name!r} has no values: nothing to learn.",
-        where=f"column {name!r}",
-        why="a classification needs rows of at least two classes",
-    )
-
-
-def _check_finite(name: str, what: str, array: pa.ChunkedArray, row_ids: NDArray[np.int64]) -> None:
-    infinite = _mask(pc.is_inf(array.cast(pa.float64())).fill_null(False))
-    if infinite.any():
-        raise DataError(
-            f"{what} {name!r} has {int(infinite.sum())} infinite values.",
-            where=f"column {name!r}",
-            why=f"rows {_first(row_ids[infinite])}",
-            mend="Drop these rows or replace the values.",
-        )
-
-
-def _mask(array: pa.ChunkedArray) -> Any:
-    return np.asarray(array.to_numpy(), dtype=bool)
-
-
-def _first(row_ids: NDArray[np.int64], limit: int = 5) -> str:
-    more = f" and {len(row_ids) - limit} more" if len(row_ids) > limit else ""
-    return ", ".join(map(str, row_ids[:limit].tolist())) + more
-
-
-_FITS: dict[str, tuple[str, ...]] = {
-    "string": ("classification",),
-    "bool": ("classification",),
-    "category": ("classification",),
-    "float": ("regression",),
-    "int": ("classification", "regression"),
-}
+    if column.kind == "float":
+        return Regression()
+    if column.kind in Classification.accepts:
+        return Classification()
+    accepts = ("string", "bool", "category", "float", "int")
+    raise unfit(name, column, accepts, None)

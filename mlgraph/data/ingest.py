@@ -29,22 +29,22 @@ class Ingested:
     Args:
         columns: Columns by name.
         n_rows: Number of rows; there may be rows without columns.
-        target: Name of ``y``, if the table was a pair ``(X, y)``.
+        target: Names of the columns of ``y``, if the table was a pair ``(X, y)``.
         positional: Whether names were invented, as the columns of an array have none.
     """
 
     columns: dict[str, Column]
     n_rows: int
-    target: str | None = None
+    target: tuple[str, ...] = ()
     positional: bool = False
 
 
-def ingest(data: Any, target: str | None = None, *, copy: bool = True) -> Ingested:
+def ingest(data: Any, targets: tuple[str, ...] = (), *, copy: bool = True) -> Ingested:
     """The columns of a table of any origin.
 
     Args:
         data: The table.
-        target: What to call ``y``, if the table is a pair ``(X, y)``.
+        targets: What to call the columns of ``y``, if the table is a pair ``(X, y)``.
         copy: Whether memory that others can write to is copied.
 
     Raises:
@@ -53,13 +53,8 @@ def ingest(data: Any, target: str | None = None, *, copy: bool = True) -> Ingest
     >>> ingest({"a": [1, 2]}).columns["a"].kind
     'int'
     """
-    if target is not None and not isinstance(target, str):
-        raise DataError(
-            f"The target is the name of a column, not a {type(target).__name__}.",
-            mend="Pass values together with the table: Task((X, y)).",
-        )
     if isinstance(data, tuple):
-        return _pair(data, target, copy)
+        return _pair(data, targets, copy)
     if isinstance(data, str | Path):
         data = read_path(Path(data))
     if isinstance(data, Mapping):
@@ -140,17 +135,36 @@ def _matrix(array: Any, copy: bool) -> Ingested:
     return attrs.evolve(_mapping(columns, copy), n_rows=len(array), positional=True)
 
 
-def _pair(data: tuple[Any, ...], target: str | None, copy: bool) -> Ingested:
+def _pair(data: tuple[Any, ...], targets: tuple[str, ...], copy: bool) -> Ingested:
     if len(data) != 2:
         raise _no_table(data, f"a pair (X, y) has two members, this has {len(data)}")
     rest = ingest(data[0], copy=copy)
     if data[1] is None:
         return rest
-    name = target if target is not None else getattr(data[1], "name", None)
+    columns = _columns_of_y(data[1], targets, copy)
+    for name, column in columns.items():
+        _check_pair(rest, name, column)
+    return attrs.evolve(rest, columns={**rest.columns, **columns}, target=tuple(columns))
+
+
+def _columns_of_y(y: Any, targets: tuple[str, ...], copy: bool) -> dict[str, Column]:
+    """One column, or several of a table or of a matrix whose columns the targets name."""
+    matrix = getattr(y, "ndim", 1) == 2 and len(targets) > 1
+    if matrix or isinstance(y, Mapping) or (_is_pandas(y) and hasattr(y, "columns")):
+        found = ingest(y, copy=copy)
+        if targets and len(targets) != len(found.columns):
+            raise DataError(
+                f"y has {len(found.columns)} columns, and {len(targets)} targets are named.",
+                mend="Name each column of y once.",
+            )
+        named = found.positional or len(targets) == 1
+        names = targets if named and targets else tuple(found.columns)
+        if targets and set(names) != set(targets):
+            raise DataError(f"y has columns {listing(names)}, the targets are {listing(targets)}.")
+        return dict(zip(names, found.columns.values(), strict=True))
+    name = targets[0] if targets else getattr(y, "name", None)
     name = name if isinstance(name, str) and name else "target"
-    column = to_column(name, data[1], copy=copy)
-    _check_pair(rest, name, column)
-    return attrs.evolve(rest, columns={**rest.columns, name: column}, target=name)
+    return {name: to_column(name, y, copy=copy)}
 
 
 def _check_pair(rest: Ingested, name: str, column: Column) -> None:

@@ -11,30 +11,47 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from mlgraph.data.goal import Label
+from mlgraph.data.answers import (
+    Floats,
+    Label,
+    check_length,
+    floats,
+    known_floats,
+    labels_of,
+    levels_of,
+    matrix_of,
+    probabilities_of,
+    read_only,
+    stacked,
+    stacked_quantiles,
+    stacked_truth,
+    truths_of,
+)
 from mlgraph.errors import DataError
-
-Floats = NDArray[np.float64]
 
 _N_SHOWN = 6
 
 
 @attrs.frozen(eq=False, repr=False)
 class Prediction:
-    """Predictions of one model, one per row; made by ``classification`` or ``regression``.
+    """Predictions of one model, one per row; made by the method named after its kind.
 
     Args:
         row_ids: Ids of the rows, int64.
-        kind: ``"classification"`` or ``"regression"``.
-        response: Predicted labels, or quantities as float64.
-        prob: Probabilities, float64 ``(rows, classes)`` in the order of ``classes``.
-        truth: True labels or quantities; ``None`` where unknown (NaN in regression), ``None``
+        kind: ``"classification"``, ``"regression"``, ``"multilabel"`` or ``"multitarget"``.
+        response: Predicted labels, or quantities as float64; of several targets
+            ``(rows, targets)``.
+        prob: Probabilities, float64 ``(rows, classes)`` in the order of ``classes``; those of
+            being true ``(rows, targets)`` for several labels.
+        truth: True labels or quantities; ``None`` where unknown (NaN for quantities), ``None``
             altogether if there is no truth at all.
         classes: The classes in order.
         positive: The positive one of two classes.
         weights: Row weights, float64.
         se: Standard errors of the response, float64.
         quantiles: Quantiles of the response by level, float64 each.
+        targets: Names of the targets, if there are several.
+        metrics: What ``score`` uses when nobody says.
 
     >>> Prediction.classification([7, 8], [[0.9, 0.1], [0.2, 0.8]], ("no", "yes")).response
     array(['no', 'yes'], dtype='<U3')
@@ -50,13 +67,15 @@ class Prediction:
     weights: Floats | None = None
     se: Floats | None = None
     quantiles: Mapping[float, Floats] | None = None
+    targets: tuple[str, ...] | None = None
+    metrics: tuple[Any, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(Prediction):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
-                object.__setattr__(self, field.name, _read_only(value))
-                _check_length(field.name, value, len(self.row_ids))
+                object.__setattr__(self, field.name, read_only(value))
+                check_length(field.name, value, len(self.row_ids))
 
     @staticmethod
     def classification(
@@ -86,17 +105,17 @@ class Prediction:
         """
         known = tuple(classes)
         ids = np.asarray(row_ids, dtype=np.int64)
-        checked = _probabilities(np.asarray(prob), len(ids), known)
+        checked = probabilities_of(np.asarray(prob), len(ids), known)
         labels = np.array(known)
         return Prediction(
             ids,
             "classification",
             labels[np.argmax(checked, axis=1)] if known else labels[:0],
             prob=checked,
-            truth=_labels_of(truth_codes, known),
+            truth=labels_of(truth_codes, known),
             classes=known,
             positive=known[1] if positive is None and len(known) == 2 else positive,
-            weights=_floats(weights),
+            weights=floats(weights),
         )
 
     @staticmethod
@@ -117,16 +136,79 @@ class Prediction:
         >>> Prediction.regression([0, 1], [1.5, 2.5], [1.0, float("nan")]).truth
         array([ 1., nan])
         """
-        true = _floats(truth)
-        unknown = true is None or (len(true) > 0 and bool(np.isnan(true).all()))
         return Prediction(
             np.asarray(row_ids, dtype=np.int64),
             "regression",
             np.asarray(response, dtype=np.float64),
-            truth=None if unknown else true,
-            weights=_floats(weights),
-            se=_floats(se),
-            quantiles=None if quantiles is None else _levels(quantiles, np.size(row_ids)),
+            truth=known_floats(truth),
+            weights=floats(weights),
+            se=floats(se),
+            quantiles=None if quantiles is None else levels_of(quantiles, np.size(row_ids)),
+        )
+
+    @staticmethod
+    def multilabel(
+        row_ids: ArrayLike,
+        prob: ArrayLike,
+        labels: Iterable[str],
+        truth: ArrayLike | None = None,
+        *,
+        weights: ArrayLike | None = None,
+        threshold: float = 0.5,
+    ) -> Prediction:
+        """Probabilities of labels being true; the response says which are above the threshold.
+
+        Args:
+            row_ids: Ids of the rows.
+            prob: Probabilities ``(rows, labels)``.
+            labels: Names of the labels.
+            truth: 1 and 0, or booleans, ``(rows, labels)``; NaN where unknown.
+            weights: Row weights.
+            threshold: What a probability has to exceed.
+
+        Raises:
+            DataError: Shapes do not fit.
+
+        >>> Prediction.multilabel([0], [[0.9, 0.2]], ["red", "round"]).response
+        array([[ True, False]])
+        """
+        names, ids = tuple(labels), np.asarray(row_ids, dtype=np.int64)
+        checked = matrix_of("prob", prob, len(ids), len(names))
+        return Prediction(
+            ids,
+            "multilabel",
+            checked > threshold,
+            prob=checked,
+            truth=truths_of(truth),
+            weights=floats(weights),
+            targets=names,
+        )
+
+    @staticmethod
+    def multitarget(
+        row_ids: ArrayLike,
+        response: ArrayLike,
+        targets: Iterable[str],
+        truth: ArrayLike | None = None,
+        *,
+        weights: ArrayLike | None = None,
+    ) -> Prediction:
+        """Several predicted quantities per row, ``(rows, targets)``.
+
+        Raises:
+            DataError: Shapes do not fit.
+
+        >>> Prediction.multitarget([0], [[1, 2]], ["x", "y"]).to_arrow().column_names
+        ['row_id', 'response.x', 'response.y']
+        """
+        names, ids = tuple(targets), np.asarray(row_ids, dtype=np.int64)
+        return Prediction(
+            ids,
+            "multitarget",
+            matrix_of("response", response, len(ids), len(names)),
+            truth=known_floats(truth),
+            weights=floats(weights),
+            targets=names,
         )
 
     @staticmethod
@@ -145,10 +227,14 @@ class Prediction:
         parts = tuple(predictions)
         _check_alike(parts)
         joined: dict[str, Any] = {
-            name: _stack([getattr(part, name) for part in parts]) for name in _STACKED
+            name: stacked([getattr(part, name) for part in parts]) for name in _STACKED
         }
-        quantiles = _stack_quantiles([part.quantiles for part in parts])
-        truth = _stack_truth(parts)
+        quantiles = stacked_quantiles([part.quantiles for part in parts])
+        truth = stacked_truth(
+            [part.truth for part in parts],
+            [len(part) for part in parts],
+            quantities=parts[0].kind in ("regression", "multitarget"),
+        )
         return attrs.evolve(parts[0], **joined, truth=truth, quantiles=quantiles)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -212,113 +298,35 @@ class Prediction:
         return [list(columns), *(list(row) for row in zip(*shown, strict=True))]
 
     def _columns(self) -> dict[str, NDArray[Any]]:
-        optional = {"truth": self.truth, "response": self.response}
-        if self.prob is not None:
-            names = [f"prob.{label}" for label in self.classes or ()]
-            optional |= dict(zip(names, self.prob.T, strict=True))
-        optional |= {"se": self.se}
-        optional |= {f"q{level:g}": values for level, values in (self.quantiles or {}).items()}
-        optional |= {"weight": self.weights}
+        optional: dict[str, NDArray[Any] | None] = {
+            **self._named("truth", self.truth),
+            **self._named("response", self.response),
+            **self._named("prob", self.prob),
+            "se": self.se,
+            **{f"q{level:g}": values for level, values in (self.quantiles or {}).items()},
+            "weight": self.weights,
+        }
         kept = {name: values for name, values in optional.items() if values is not None}
         return {"row_id": self.row_ids, **kept}
 
-
-def _probabilities(prob: NDArray[Any], n_rows: int, classes: tuple[Label, ...]) -> Floats:
-    expected = (n_rows, len(classes))
-    if prob.shape != expected:
-        raise DataError(
-            f"Probabilities of shape {prob.shape} do not fit.",
-            why=f"{n_rows} rows and {len(classes)} classes make {expected}",
-        )
-    tolerance = _TOLERANCE.get(prob.dtype.name, 1e-6)
-    values = prob.astype(np.float64)
-    if n_rows == 0:
-        return values
-    wrong = ~(np.abs(values.sum(axis=1) - 1) <= tolerance) | (values < -tolerance).any(axis=1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"{int(wrong.sum())} rows of probabilities are none.",
-            why=f"at position {row} they are {values[row].tolist()}, their sum {values[row].sum()}",
-            mend="Pass numbers of at least 0 that sum to 1, such as the output of a softmax.",
-        )
-    return values
-
-
-def _labels_of(codes: ArrayLike | None, classes: tuple[Label, ...]) -> NDArray[Any] | None:
-    """Labels of codes; an object array with ``None`` if some are unknown, ``None`` if all are."""
-    if codes is None:
-        return None
-    places = np.asarray(codes, dtype=np.int64)
-    if len(places) and places.max() >= len(classes):
-        raise DataError(f"There is no class {places.max()}.", why=f"there are {len(classes)}")
-    if len(places) and (places < 0).all():
-        return None
-    if (places >= 0).all():
-        return np.array(classes)[places]
-    return np.array([*classes, None], dtype=object)[np.maximum(places, -1)]
-
-
-def _floats(values: ArrayLike | None) -> Floats | None:
-    return None if values is None else np.asarray(values, dtype=np.float64)
-
-
-def _levels(quantiles: Mapping[float, ArrayLike], n_rows: int) -> dict[float, Floats]:
-    levels = {float(level): np.array(values, np.float64) for level, values in quantiles.items()}
-    for level, values in levels.items():
-        _check_length(f"quantile {level:g}", values, n_rows)
-        values.flags.writeable = False
-    return levels
-
-
-def _check_length(name: str, values: NDArray[Any], n_rows: int) -> None:
-    if len(values) != n_rows:
-        raise DataError(f"A prediction of {n_rows} rows has {len(values)} values of {name!r}.")
+    def _named(self, name: str, values: NDArray[Any] | None) -> dict[str, NDArray[Any] | None]:
+        """The columns of a matrix, named by class or target."""
+        if values is None or values.ndim == 1:
+            return {name: values}
+        labels = (self.classes or ()) if self.targets is None else self.targets
+        return {f"{name}.{label}": part for label, part in zip(labels, values.T, strict=True)}
 
 
 def _check_alike(parts: Sequence[Prediction]) -> None:
     if not parts:
         raise DataError("There are no predictions to put together.")
-    if len({(part.kind, part.classes, part.positive) for part in parts}) > 1:
+    if len({(part.kind, part.classes, part.positive, part.targets) for part in parts}) > 1:
         raise DataError(
             "Predictions of different kinds or classes cannot be put together.",
-            why="; ".join(dict.fromkeys(f"{part.kind} {part.classes or ''}" for part in parts)),
+            why="; ".join(
+                dict.fromkeys(f"{part.kind} {part.classes or part.targets or ''}" for part in parts)
+            ),
         )
-
-
-def _stack(values: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
-    known = [value for value in values if value is not None]
-    return np.concatenate(known) if len(known) == len(values) else None
-
-
-def _stack_truth(parts: Sequence[Prediction]) -> NDArray[Any] | None:
-    if all(part.truth is None for part in parts):
-        return None
-    missing: Any = np.nan if parts[0].kind == "regression" else None
-    dtype = np.float64 if missing is not None else object
-    filled = [
-        np.full(len(part), missing, dtype=dtype) if part.truth is None else part.truth
-        for part in parts
-        if len(part) or part.truth is not None
-    ]
-    return np.concatenate(filled)
-
-
-def _stack_quantiles(
-    values: Sequence[Mapping[float, Floats] | None],
-) -> dict[float, Floats] | None:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values) or len({tuple(value) for value in known}) != 1:
-        return None
-    return {level: np.concatenate([value[level] for value in known]) for level in known[0]}
-
-
-def _read_only(values: NDArray[Any]) -> NDArray[Any]:
-    if not values.flags.writeable and values.flags.owndata:
-        return values
-    own = values.copy()
-    own.flags.writeable = False
-    return own
 
 
 def _text(value: Any) -> str:
@@ -328,5 +336,3 @@ def _text(value: Any) -> str:
 
 
 _STACKED = ("row_ids", "response", "prob", "weights", "se")
-
-_TOLERANCE = {"float16": 1e-2, "float32": 1e-5}

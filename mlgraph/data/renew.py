@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import attrs
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlgraph.data.column import Column
 from mlgraph.data.convert import convert
 from mlgraph.data.frame import Frame
-from mlgraph.data.goal import Goal, check_weight_values, class_codes, with_positive
+from mlgraph.data.goal import Goal, check_weight_values, class_codes
 from mlgraph.data.ingest import ingest
 from mlgraph.data.normalise import missing_values
 from mlgraph.errors import DataError, did_you_mean, listing
@@ -82,29 +80,10 @@ def renewed(
     return {name: new[name] for name in old.columns if name in new}
 
 
-def grown(goal: Goal, target: Column) -> Goal:
-    """The goal with the classes that more rows brought along.
-
-    >>> import pyarrow as pa
-    >>> target = Column.of(pa.chunked_array([["c"]]))
-    >>> grown(Goal("classification", ("a", "b"), "b"), target).classes
-    ('a', 'b', 'c')
-    """
-    seen = pc.unique(target.array()).drop_null().to_pylist()
-    fresh = [label for label in (target.levels or sorted(seen)) if label not in goal.classes]
-    if not fresh:
-        return goal
-    classes = (*goal.classes, *fresh)
-    declared = target.levels is not None
-    grown = attrs.evolve(goal, classes=classes if declared else tuple(sorted(classes)))
-    return with_positive(grown, None)
-
-
 def _columns(old: Frame, data: Any) -> tuple[Mapping[str, Column], NDArray[np.int64]]:
     if isinstance(data, Frame):
         return data.columns, data.row_ids
-    target = next(iter(old.roles["target"]), None)
-    found = ingest(data, target)
+    found = ingest(data, old.roles["target"])
     columns = found.columns
     if found.positional:
         columns = _named(old.features, columns, found.target)
@@ -112,10 +91,10 @@ def _columns(old: Frame, data: Any) -> tuple[Mapping[str, Column], NDArray[np.in
 
 
 def _named(
-    features: tuple[str, ...], columns: Mapping[str, Column], target: str | None
+    features: tuple[str, ...], columns: Mapping[str, Column], targets: tuple[str, ...]
 ) -> dict[str, Column]:
     """Columns of a bare array, named by place."""
-    given = {name: column for name, column in columns.items() if name != target}
+    given = {name: column for name, column in columns.items() if name not in targets}
     if len(given) != len(features):
         raise DataError(
             f"The array has {len(given)} columns and the task {len(features)} features.",
@@ -123,7 +102,7 @@ def _named(
             mend="Pass a table with names, or all features in order.",
         )
     named = dict(zip(features, given.values(), strict=True))
-    return named if target is None else {**named, target: columns[target]}
+    return {**named, **{name: columns[name] for name in targets}}
 
 
 def _require(names: Iterable[str], columns: Mapping[str, Column]) -> None:
@@ -143,7 +122,7 @@ def _require(names: Iterable[str], columns: Mapping[str, Column]) -> None:
 def _target(name: str, old: Column, goal: Goal, new: Column | None, n_rows: int) -> Column:
     if new is None:
         return Column.of(missing_values(old.type, old.levels, n_rows))
-    if goal.kind == "classification":
+    if goal.classes:
         _check_labels(name, new, goal)
         return _with_levels(new, old)
     return new

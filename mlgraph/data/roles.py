@@ -8,7 +8,7 @@ from typing import TypeAlias
 from mlgraph.errors import ConfigError, DataError, UnknownColumnError, did_you_mean, listing
 
 ROLES = ("feature", "target", "weight", "group", "stratum", "order", "name")
-SINGLE = ("target", "weight", "group", "name")
+SINGLE = ("weight", "group", "name")
 
 Roles: TypeAlias = Mapping[str, tuple[str, ...]]
 Names: TypeAlias = "str | Iterable[str] | None"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlgraph.data.column import TYPES
+from mlgraph.data.goal import Goal
 
 
 def types_lines(
@@ -33,6 +38,31 @@ def counts_line(labels: Sequence[object], counts: Sequence[int], positive: objec
     marks = [", positive" if label == positive else "" for label in labels]
     rows = zip(labels, counts, marks, strict=True)
     return _shortened([f"{label} ({count}{mark})" for label, count, mark in rows])
+
+
+def target_lines(names: Sequence[str], codes: NDArray[Any], goal: Goal) -> list[str]:
+    """What the targets are, one line each, the first few.
+
+    >>> target_lines(["y"], np.array([1.0, 3.0]), Goal("regression"))
+    ["target 'y': 1 to 3"]
+    """
+    if goal.classes:
+        counts = np.bincount(codes[codes >= 0], minlength=len(goal.classes)).tolist()
+        return [f"target {names[0]!r}: {counts_line(goal.classes, counts, goal.positive)}"]
+    parts = codes.reshape(len(codes), -1).T
+    shown = [
+        f"target {name!r}: {_span(part, goal)}" for name, part in zip(names, parts, strict=True)
+    ]
+    return shown if len(shown) <= 6 else [*shown[:5], f"... {len(shown) - 5} more targets"]
+
+
+def _span(values: NDArray[Any], goal: Goal) -> str:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return "all missing"
+    if "multilabel" in goal.type.scores:
+        return f"{int(known.sum())} of {len(known)} true"
+    return f"{known.min():.6g} to {known.max():.6g}"
 
 
 def _with_missing(name: str, missing: Mapping[str, int]) -> str:

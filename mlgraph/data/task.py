@@ -15,15 +15,16 @@ import attrs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mlgraph.core.value import canonical
 from mlgraph.data.convert import append
 from mlgraph.data.frame import Frame
-from mlgraph.data.goal import Goal, Label, class_codes, numbers
+from mlgraph.data.goal import Goal, Kind, Label, grown, numbers
 from mlgraph.data.ingest import ingest
-from mlgraph.data.making import check_weight_role, goal_in, new_fields
-from mlgraph.data.renew import grown, match, match_below, renewed
+from mlgraph.data.making import check_weight_role, goal_in, new_fields, target_names
+from mlgraph.data.renew import match, match_below, renewed
 from mlgraph.data.roles import Names, reassign
 from mlgraph.data.rowids import check_row_ids
-from mlgraph.data.show import counts_line, types_lines
+from mlgraph.data.show import target_lines, types_lines
 from mlgraph.data.splitting import split_rows
 from mlgraph.errors import DataError, listing
 
@@ -36,10 +37,13 @@ class Task(Frame):
         data: Anything with the Arrow PyCapsule interface (pandas, polars, DuckDB, Arrow), a dict
             of columns, a two-dimensional array (columns ``x0``, ``x1``, ...), a pair ``(X, y)``,
             the path of a CSV, Parquet or Arrow file, or a task.
-        target: The column to learn. Strings, booleans and categories are classes, floats are
-            quantities; integers may be either, so ``kind`` must say.
+        target: The column to learn, or several. Strings, booleans and categories are classes,
+            floats are quantities; integers may be either, so ``kind`` must say. Several columns
+            of floats are quantities, several of booleans labels.
         weight: The column of row weights.
-        kind: ``"classification"``, ``"regression"`` or ``"unsupervised"``.
+        kind: ``"classification"``, ``"regression"``, ``"unsupervised"``, ``"multilabel"``,
+            ``"multitarget"``, ``"quantile"``, ``"normal"``, the key of a kind of your own, or a
+            ``TaskType`` with options.
         positive: The positive one of two classes, by default the second.
         group: The column whose equal values keep rows together when splitting.
         stratum: Columns whose proportions are kept when splitting.
@@ -65,10 +69,10 @@ class Task(Frame):
     def __init__(
         self,
         data: Any,
-        target: str | None = None,
+        target: Names = None,
         *,
         weight: str | None = None,
-        kind: str | None = None,
+        kind: Kind = None,
         positive: Label | None = None,
         group: str | None = None,
         stratum: Names = None,
@@ -82,20 +86,25 @@ class Task(Frame):
         if isinstance(data, Task):
             made = _again(data, target, kind, positive, roles, row_ids)
         else:
-            found = ingest(data, target, copy=copy)
+            found = ingest(data, target_names(target), copy=copy)
             made = new_fields(found, target, kind, positive, roles, row_ids)
         self._set(made)
 
     # Reading
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return self.roles["target"]
+
+    @property
     def target(self) -> str | None:
-        """Name of the target."""
-        return next(iter(self.roles["target"]), None)
+        """Name of the only target; None if there is none, or more than one."""
+        return self.targets[0] if len(self.targets) == 1 else None
 
     @property
     def kind(self) -> str:
-        """``"classification"``, ``"regression"`` or ``"unsupervised"``."""
+        """The key of the kind of task, such as ``"classification"``."""
         return self.goal.kind
 
     @property
@@ -109,7 +118,10 @@ class Task(Frame):
         return self.goal.positive
 
     def target_codes(self) -> NDArray[Any]:
-        """Places in ``classes`` as int64, -1 where missing; in regression float64, NaN for missing.
+        """Places in ``classes`` as int64, -1 where missing; or float64, NaN where missing.
+
+        Shape:
+            returns: ``(rows,)``, of several targets ``(rows, targets)``.
 
         Raises:
             DataError: There is no target.
@@ -118,6 +130,10 @@ class Task(Frame):
         array([1, 0])
         """
         return self._codes.copy()
+
+    def truth(self) -> NDArray[Any] | None:
+        """``target_codes``, or None without a target."""
+        return self.target_codes() if self.targets else None
 
     def weights(self) -> NDArray[np.float64] | None:
         """Row weights as float64, or ``None`` without a weight column."""
@@ -143,7 +159,7 @@ class Task(Frame):
         matrix = np.empty((len(self), len(self.features)))
         for i, name in enumerate(self.features):
             matrix[:, i] = numbers(self.columns[name])
-        return matrix, None if self.target is None else self.target_codes()
+        return matrix, self.truth()
 
     def describe(self) -> str:
         """The task in one phrase.
@@ -154,7 +170,8 @@ class Task(Frame):
         return f"Task {len(self)} x {len(self.features)}"
 
     def __repr__(self) -> str:
-        lines = [f"{self.describe()}, {self.kind}", *self._target_lines()]
+        lines = [f"{self.describe()}, {self.kind}"]
+        lines += target_lines(self.targets, self._codes, self.goal) if self.targets else []
         lines += types_lines(self.features, self.types, self.missing)
         others = [(role, self.roles[role]) for role in self.roles if role not in _SHOWN]
         extra = [f"{role} {', '.join(map(repr, names))}" for role, names in others if names]
@@ -162,19 +179,18 @@ class Task(Frame):
 
     # Changing
 
-    def with_target(
-        self, name: str | None, kind: str | None = None, positive: Label | None = None
-    ) -> Self:
-        """The same data with another target, or none; the old target becomes a feature.
+    def with_target(self, name: Names, kind: Kind = None, positive: Label | None = None) -> Self:
+        """The same data with other targets, or none; an old target becomes a feature.
 
         >>> task = Task({"a": [1.0, 2.0], "y": ["u", "v"]}, target="y").with_target("a")
         >>> task.kind, task.features
         ('regression', ('y',))
         """
-        features = {*self.features, *self.roles["target"]} - {name}
+        names = target_names(name)
+        features = {*self.features, *self.targets} - {*names}
         order = tuple(column for column in self.columns if column in features)
-        roles = {**self.roles, "feature": order, "target": () if name is None else (name,)}
-        goal = goal_in(self.columns, name, kind, positive, self.row_ids)
+        roles = {**self.roles, "feature": order, "target": names}
+        goal = goal_in(self.columns, names, kind, positive, self.row_ids)
         return self._with(roles=roles, goal=goal)
 
     def with_roles(self, **roles: str | Iterable[str] | None) -> Self:
@@ -197,22 +213,41 @@ class Task(Frame):
     def with_target_values(self, values: ArrayLike) -> Self:
         """The same task with other quantities to learn; NaN where one is missing.
 
+        Args:
+            values: One per row, of several targets ``(rows, targets)``.
+
         Raises:
-            DataError: This is no regression, or values are infinite or not one per row.
+            DataError: Nothing numeric is learned, or values are infinite or not one per row.
 
         >>> task = Task({"a": [1, 2], "y": [1.0, 2.0]}, target="y")
         >>> task.with_target_values(np.log([1.0, 1.0])).target_codes()
         array([0., 0.])
         """
-        if self.target is None or self.kind != "regression":
+        if self.goal.type.transforms == "none":
             raise DataError(f"A task of kind {self.kind!r} has no quantities to replace.")
         numeric = np.array(values, dtype=np.float64)
-        if np.isinf(numeric).any():
-            raise DataError(
-                f"{int(np.isinf(numeric).sum())} new values of target {self.target!r} are infinite."
-            )
-        column = self._arrived(self.target, numeric)
-        return self._with(columns={**self.columns, self.target: column})
+        parts = [numeric] if self.goal.type.arity == "one" else list(numeric.T)
+        new = {
+            name: self._arrived(name, part) for name, part in zip(self.targets, parts, strict=True)
+        }
+        for name, part in zip(self.targets, parts, strict=True):
+            if np.isinf(part).any():
+                raise DataError(
+                    f"{int(np.isinf(part).sum())} new values of target {name!r} are infinite."
+                )
+        return self._with(columns={**self.columns, **new})
+
+    def rename(self, mapping: Mapping[str, str]) -> Self:
+        """The same columns under new names, in all their roles.
+
+        Raises:
+            DataError: There is no such column, or two would have one name.
+
+        >>> Task({"a": [1.0], "y": [2.0]}, target="y").rename({"y": "z"}).goal.targets
+        ('z',)
+        """
+        new = super().rename(mapping)
+        return new._with(goal=attrs.evolve(self.goal, targets=new.targets))
 
     def with_weight(self, values: ArrayLike, name: str = "weight") -> Self:
         """The same task with these row weights.
@@ -246,8 +281,8 @@ class Task(Frame):
         columns, row_ids = match_below(self, other)
         joined = {name: append(name, self.columns[name], columns[name]) for name in columns}
         goal = self.goal
-        if self.target is not None and self.kind == "classification":
-            goal = grown(goal, joined[self.target])
+        if goal.classes:
+            goal = grown(goal, joined[self.targets[0]])
         ids = np.concatenate([self.row_ids, row_ids])
         return self._with(columns=joined, row_ids=ids, goal=goal)
 
@@ -271,7 +306,7 @@ class Task(Frame):
         """
         if isinstance(valid, Task):
             return self, self._validation(valid)
-        labels = self.roles["target"] if self.kind == "classification" else ()
+        labels = self.targets if self.classes else ()
         train, held = split_rows(self, self.roles["stratum"] or labels, valid, seed)
         return self.take(train), self.take(held)
 
@@ -300,42 +335,29 @@ class Task(Frame):
 
     @cached_property
     def _codes(self) -> NDArray[Any]:
-        if self.target is None:
+        if not self.targets:
             raise DataError("This task has no target.", mend='Use task.with_target("...").')
-        column = self.columns[self.target]
-        if self.kind == "regression":
-            return numbers(column)
-        return class_codes(column, self.classes)
+        return self.goal.type.codes([self.columns[name] for name in self.targets], self.goal)
 
     def _validation(self, valid: Task) -> Self:
-        if self.target is not None and self.target not in valid.columns:
+        lost = [name for name in self.targets if name not in valid.columns]
+        if lost:
             raise DataError(
                 "The task to validate with has no target.",
-                why=f"it has no column {self.target!r}",
+                why=f"it has no column {listing(lost)}",
             )
         if len(valid) == 0:
             raise DataError("The task to validate with has no rows.")
         return self.like(valid)
 
     def _key(self) -> str:
-        return f"{super()._key()} {self.goal!r}"
-
-    def _target_lines(self) -> list[str]:
-        if self.target is None:
-            return []
-        if self.kind == "regression":
-            known = self._codes[~np.isnan(self._codes)]
-            span = f"{known.min():.6g} to {known.max():.6g}" if len(known) else "all missing"
-            return [f"target {self.target!r}: {span}"]
-        counts = np.bincount(self._codes[self._codes >= 0], minlength=len(self.classes))
-        line = counts_line(self.classes, counts.tolist(), self.positive)
-        return [f"target {self.target!r}: {line}"]
+        return f"{super()._key()} {canonical(self.goal).decode()}"
 
 
 def _again(
     task: Task,
-    target: str | None,
-    kind: str | None,
+    target: Names,
+    kind: Kind,
     positive: Label | None,
     roles: Mapping[str, Names],
     row_ids: ArrayLike | None,
@@ -344,7 +366,7 @@ def _again(
     if target is not None:
         task = task.with_target(target, kind, positive)
     elif kind is not None or positive is not None:
-        task = task.with_target(task.target, kind or task.kind, positive)
+        task = task.with_target(task.targets or None, kind or task.goal.type, positive)
     task = task.with_roles(**roles) if roles else task
     ids = task.row_ids if row_ids is None else check_row_ids(row_ids, len(task))
     return {**task._fields(), "row_ids": ids}

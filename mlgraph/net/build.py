@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -18,6 +18,7 @@ from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import IngressToken
 from mlgraph.errors import ConfigError, GraphError, ShapeError, listing
 from mlgraph.net.descriptor import ModelDescriptor, Source, merged
+from mlgraph.net.layer import Start
 from mlgraph.net.network import network
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph.tensor.stream import forked
@@ -70,7 +71,36 @@ def build_network(
     )
     several = [descriptor.source for descriptor in found] if len(found) > 1 else []
     with forked(run_seed(seed)):
-        return network(whole, device, several)
+        built = network(whole, device, several)
+        if torch.device(device or "cpu").type != "meta":
+            initialize(built, whole, {}, several)
+    return built
+
+
+def initialize(
+    built: fx.GraphModule,
+    descriptor: ModelDescriptor,
+    tensors: Mapping[str, Tensor],
+    outputs: Sequence[Source] = (),
+) -> None:
+    """Let the layers give their modules a start: pretrained weights, quantiles of the data.
+
+    Args:
+        built: The network.
+        descriptor: What it was built from.
+        tensors: The training tensors by ingress id; empty without data.
+        outputs: The tensors it returns, if there are several.
+
+    >>> from mlgraph import Task, nn
+    >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y")
+    >>> (descriptor,) = nn("linear").as_graph().fit(task).outputs.values()
+    >>> initialize(network(descriptor), descriptor, {})
+    """
+    columns = {id: token.columns for id, token in descriptor.tokens.items()}
+    calls = {call.module: call for call in descriptor.reachable(outputs)}
+    for name, call in calls.items():
+        sources = tuple(source.id for source in call.sources)
+        call.layer.initialize(built.get_submodule(name), Start(tensors, sources, columns))
 
 
 def _described(token: Argument, spec: TaskSpec) -> ModelDescriptor:

@@ -40,13 +40,21 @@ def layer_port(name: str, *, variadic: bool = False) -> Port:
 
 @attrs.frozen
 class Start:
-    """What ``initialize`` may look at: the training tensors, by ingress id.
+    """What ``initialize`` may look at: the training data, and where the layer stands.
 
-    >>> Start({"numbers": torch.ones(2, 1)}).tensors["numbers"].mean()
+    Args:
+        tensors: The training tensors, by ingress id; empty where there are no data.
+        sources: Ids of the layers and ingresses that feed the layer, in the order of its inputs.
+        columns: Names of the columns that enter, by ingress id.
+
+    >>> start = Start({"numbers": torch.ones(2, 1)}, ("numbers",))
+    >>> start.tensors[start.sources[0]].mean()
     tensor(1.)
     """
 
     tensors: Mapping[str, torch.Tensor]
+    sources: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
 
 class Layer(Node):

@@ -99,10 +99,11 @@ def _primes(start: int, until: int = 1000) -> Pool:
 
 _BY_32 = _multiples(32, range(2, 100))
 _REAL_BY_32 = _multiples(32, range(1, 100))
-# Patches of 7, 14 or 28; then of 10, 12, 15, 20, 24 or 30.
+# Patches of 7, 14 or 28; then of 10, 12, 15, 20, 24 or 30. The factors differ between the pools:
+# with the same ones, two sizes of a fixed ratio would have it in every filling.
 _BY_224 = _multiples(224, range(1, 100))
-_BY_840 = _multiples(840, range(1, 100))
-_BY_1680 = _multiples(1680, range(1, 200, 2))
+_BY_840 = _multiples(840, _primes(2))
+_BY_1680 = _multiples(1680, (3, 7, 17, 29, *range(31, 200, 2)))
 _PRIMES = _primes(131)
 _REAL_PRIMES = _primes(37)
 _SMALL_PRIMES = _primes(7)

@@ -200,9 +200,8 @@ class _Maker(Protocol):
 def _run(
     module: nn.Module, inputs: Sequence[TensorSpec], filling: Filling, make: _Maker
 ) -> Seen | Refused:
-    arguments = [make(spec, spec.filled(filling)) for spec in inputs]
     try:
-        output = module(*arguments)
+        output = module(*[make(spec, spec.filled(filling)) for spec in inputs])
     except Exception as error:
         return Refused(filling, error)
     tensors = flat(output)

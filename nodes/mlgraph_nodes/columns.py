@@ -308,12 +308,12 @@ def _same(one: Column, other: Column) -> bool:
 
 
 def _check_targets(first: Task, other: Task) -> None:
-    if first.target is None or other.target is None:
+    if not first.targets or not other.targets:
         return
-    same = first.target == other.target and first.classes == other.classes
+    same = first.targets == other.targets and first.classes == other.classes
     if not same or not np.array_equal(first.target_codes(), other.target_codes(), equal_nan=True):
         raise DataError(
-            f"The inputs of a featureunion have different targets: {first.target!r}.",
-            why=f"the other has {other.target!r}, with other values or classes",
+            f"The inputs of a featureunion have different targets: {listing(first.targets)}.",
+            why=f"the other has {listing(other.targets)}, with other values or classes",
             mend="transform the target before the paths part",
         )

@@ -43,7 +43,7 @@ class Embedding(Layer):
     cardinalities: tuple[int, ...] | None = param(default=None, lower=1)
 
     def build(self, x: TensorSpec) -> nn.Module:
-        levels = _levels(x, self.cardinalities)
+        levels = levels_of(x, self.cardinalities)
         return ColumnEmbedding(levels, self.embedding_dim, self.padding_idx)
 
 
@@ -72,7 +72,7 @@ class EmbeddingCat(Layer):
     cardinalities: tuple[int, ...] | None = param(default=None, lower=1)
 
     def build(self, x: TensorSpec) -> nn.Module:
-        levels = _levels(x, self.cardinalities)
+        levels = levels_of(x, self.cardinalities)
         return ConcatenatedEmbeddings(levels, [min(self.max_dim, (k + 1) // 2) for k in levels])
 
 
@@ -119,7 +119,15 @@ class ConcatenatedEmbeddings(nn.Module):
         return torch.cat([table(codes[:, i]) for i, table in enumerate(self.tables)], dim=1)
 
 
-def _levels(x: TensorSpec, given: tuple[int, ...] | None) -> tuple[int, ...]:
+def levels_of(x: TensorSpec, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The number of levels of each column: those given, or those that come with the codes.
+
+    Raises:
+        ShapeError: They are no codes, or the numbers of levels are not known.
+
+    >>> levels_of(TensorSpec(("batch", 2), torch.int64, cardinalities=(3, 5)), None)
+    (3, 5)
+    """
     if x.dtype.is_floating_point or x.dtype.is_complex:
         raise ShapeError(
             "Codes are needed.",

@@ -168,7 +168,7 @@ class Sklearn(_OpenParameters, TaskTransform):
     def _fitted(self, table: pa.Table, task: Task, ctx: Context) -> tuple[dict[str, Any], Any]:
         _refuse_no_rows(self.estimator, task)
         estimator, x = self._made(ctx), frame_for(self.estimator, table)
-        y = {} if task.target is None or not _fit_takes(estimator, "y") else {"y": _labels(task)}
+        y = {"y": _labels(task)} if task.targets and _fit_takes(estimator, "y") else {}
         if hasattr(estimator, "fit_transform"):
             result = estimator.fit_transform(x, **y)
         else:
@@ -230,7 +230,7 @@ class Learner(_OpenParameters):
         task = inputs["input"]
         table = restored(task, state["layout"]).table()
         weights = task.weights()
-        truth = None if task.target is None else task.target_codes()
+        truth = task.truth()
         if task.kind == "regression":
             response = self._answer(state["estimator"], "predict", table)
             return (Prediction.regression(task.row_ids, response, truth, weights=weights),)
@@ -330,4 +330,4 @@ def _fit_takes(estimator: Any, name: str) -> bool:
 
 def _labels(task: Task) -> NDArray[Any]:
     codes = task.target_codes()
-    return np.array(task.classes)[codes] if task.kind == "classification" else codes
+    return np.array(task.classes)[codes] if task.classes else codes

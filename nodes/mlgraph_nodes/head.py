@@ -13,8 +13,8 @@ from mlgraph_nodes.demands import need_floats, need_rank
 class Head(Layer):
     """Affine map to the output size of the task.
 
-    That is one number for regression, one logit for two classes, and one logit per class for
-    more.
+    That is one number for regression, one logit for two classes, one logit per class for more,
+    and whatever another kind of task asks for.
 
     Shape:
         input: ``(batch, features)``, ``features`` known.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import torch
@@ -90,6 +90,14 @@ class Module(Layer):
         _refuse_lazy(module)
         # A function may return one and the same module each time.
         return module if isinstance(self.module, type) else _copied(module)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Module, tuple[TensorSpec, ...]]]:
+        x, y = TensorSpec((4, 3)), TensorSpec((4, 2))
+        yield cls.create([nn.Linear], {"in_features": 3, "out_features": 5}), (x,)
+        yield cls.create([nn.BatchNorm1d(3)]), (x,)
+        sizes = {"in1_features": 3, "in2_features": 2, "out_features": 5}
+        yield cls.create([nn.Bilinear], sizes), (x, y)
 
     def _kind(self) -> type[nn.Module] | None:
         """The class of the module, where it is known before it is made."""

@@ -262,7 +262,7 @@ class ClassWeights(Node):
 
 
 def _class_codes(asking: str, task: Task) -> _Rows:
-    if task.kind != "classification":
+    if not task.classes:
         raise DataError(
             f"{asking} needs classes.",
             why=f"the task is of kind {task.kind!r}",

@@ -1,4 +1,4 @@
-"""Nodes that transform the target of a regression, and predictions back; thresholds of classes.
+"""Nodes that transform targets that are quantities, and predictions back.
 
 A target transformation has two outputs: the task with the new target, and ``fun``, which knows the
 way back. ``targetinvert`` takes ``fun`` and a prediction. ``with_target`` wires all of it:
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -22,10 +22,11 @@ from mlgraph.core.graph import Graph, to_graph
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port
+from mlgraph.data.answers import known_floats
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.rowids import align_positions
 from mlgraph.data.task import Task
-from mlgraph.errors import ConfigError, DataError, GraphError, did_you_mean, listing
+from mlgraph.errors import ConfigError, DataError, GraphError, listing
 
 _Floats = NDArray[np.float64]
 
@@ -35,7 +36,8 @@ class TargetInverse:
     """The way back from predictions of a transformed target.
 
     Args:
-        function: From transformed quantities to those of the target.
+        function: From transformed quantities to those of the target; of several targets it takes
+            and returns ``(rows, targets)``.
         row_ids: Ids of the rows that were transformed.
         truth: Their targets before, NaN where missing; ``None`` without a target.
 
@@ -51,18 +53,17 @@ class TargetInverse:
     def invert(self, prediction: Prediction) -> Prediction:
         """The prediction in units of the target: response, standard errors, quantiles and truth.
 
-        A standard error becomes half the distance between the ends of its interval, which is exact
-        for linear functions. Where the function falls, quantiles change places.
+        A standard error or deviation becomes half the distance between the ends of its interval,
+        which is exact for linear functions. Where the function falls, quantiles change places.
 
         Raises:
             DataError: The prediction is of other rows.
         """
         response = prediction.response
-        return Prediction.regression(
-            prediction.row_ids,
-            self._back(response),
-            self._truth(prediction),
-            weights=prediction.weights,
+        return attrs.evolve(
+            prediction,
+            response=self._back(response),
+            truth=known_floats(self._truth(prediction)),
             se=None if prediction.se is None else self._spread(response, prediction.se),
             quantiles=self._quantiles(prediction),
         )
@@ -93,9 +94,13 @@ class TargetInverse:
 
 
 class TargetTransform(Node):
-    """Base of nodes that transform the target of a regression; outputs ``fun`` and the task.
+    """Base of nodes that transform targets that are quantities; outputs ``fun`` and the task.
 
-    Subclasses say what is learned from the target, the way there and the way back.
+    Subclasses say what is learned from a target, the way there and the way back; of several
+    targets each is learned and transformed on its own.
+
+    Class attributes:
+        linear: Whether the way is a shift and a scaling, which keep distributions what they are.
 
     >>> class Halve(TargetTransform):
     ...     def learn(self, target):
@@ -113,6 +118,7 @@ class TargetTransform(Node):
 
     inputs = (Port("input", Task),)
     outputs = (Port("fun", TargetInverse), Port("output", Task))
+    linear: ClassVar[bool] = False
 
     @abstractmethod
     def learn(self, target: _Floats) -> Any:
@@ -128,28 +134,18 @@ class TargetTransform(Node):
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         task = inputs["input"]
-        if task.kind != "regression":
-            raise DataError(
-                f"{self.call_name()} transforms quantities.",
-                why=f"the task is of kind {task.kind!r}",
-                mend="use it in regression only",
-            )
+        self._refuse_kind(task)
         target = task.target_codes()
-        state = {"learned": self.learn(target[~np.isnan(target)])}
-        lost = ~np.isfinite(self._forward(state, target)) & ~np.isnan(target)
-        if lost.any():
-            raise DataError(
-                f"{self.call_name()} makes {int(lost.sum())} targets infinite or undefined.",
-                where=f"column {task.target!r}",
-                why=f"row {task.row_ids[lost][0]}: {target[lost][0]}",
-                mend="choose a function that is defined for all targets",
-            )
+        state = {"learned": _each(lambda part: self.learn(part[~np.isnan(part)]), target)}
+        changed = self._forward(state, target)
+        for name, old, new in zip(task.targets, _parts(target), _parts(changed), strict=True):
+            self._refuse_lost(name, old, new, task)
         return self.apply(state, inputs, ctx), state
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         task = inputs["input"]
         back = _Backward(self, state["learned"])
-        if task.target is None:
+        if not task.targets:
             return TargetInverse(back, task.row_ids), task
         target = task.target_codes()
         values = self._forward(state, target)
@@ -158,14 +154,42 @@ class TargetTransform(Node):
         return TargetInverse(back, task.row_ids, target), new
 
     def _forward(self, state: Mapping[str, Any], target: _Floats) -> _Floats:
+        return _mapped(self._forward_one, state["learned"], target)
+
+    def _forward_one(self, learned: Any, target: _Floats) -> _Floats:
         with np.errstate(all="ignore"):
-            values = np.asarray(self.forward(state["learned"], target), dtype=np.float64)
+            values = np.asarray(self.forward(learned, target), dtype=np.float64)
         if values.shape != target.shape:
             raise DataError(
                 f"{self.call_name()} must make one value of every target.",
                 why=f"{len(target)} targets became an array of shape {values.shape}",
             )
         return values
+
+    def _refuse_kind(self, task: Task) -> None:
+        allowed = task.goal.type.transforms
+        if allowed == "none":
+            raise DataError(
+                f"{self.call_name()} transforms quantities.",
+                why=f"the task is of kind {task.kind!r}",
+                mend="use it in regression only",
+            )
+        if allowed == "linear" and not self.linear:
+            raise DataError(
+                f"{self.call_name()} cannot transform the target of a task of kind {task.kind!r}.",
+                why="what is predicted would be of another kind once it is transformed back",
+                mend='use po("targetscale"), which shifts and scales, or another kind of task',
+            )
+
+    def _refuse_lost(self, name: str, old: _Floats, new: _Floats, task: Task) -> None:
+        lost = ~np.isfinite(new) & ~np.isnan(old)
+        if lost.any():
+            raise DataError(
+                f"{self.call_name()} makes {int(lost.sum())} targets infinite or undefined.",
+                where=f"column {name!r}",
+                why=f"row {task.row_ids[lost][0]}: {old[lost][0]}",
+                mend="choose a function that is defined for all targets",
+            )
 
 
 @attrs.frozen
@@ -176,7 +200,25 @@ class _Backward:
     state: Any
 
     def __call__(self, values: _Floats) -> _Floats:
-        return self.node.backward(self.state, values)
+        return _mapped(self.node.backward, self.state, values)
+
+
+def _parts(values: _Floats) -> list[_Floats]:
+    """The values of each target."""
+    return [values] if values.ndim == 1 else list(values.T)
+
+
+def _each(function: Callable[[_Floats], Any], values: _Floats) -> Any:
+    """What a function gives for the target, or a tuple with what it gives for each of several."""
+    return function(values) if values.ndim == 1 else tuple(map(function, values.T))
+
+
+def _mapped(function: Callable[[Any, _Floats], _Floats], state: Any, values: _Floats) -> _Floats:
+    """Values changed by a function, each target with its own state."""
+    if values.ndim == 1:
+        return function(state, values)
+    parts = [function(one, part) for one, part in zip(state, values.T, strict=True)]
+    return np.column_stack(parts)
 
 
 class TargetScale(TargetTransform):
@@ -188,6 +230,7 @@ class TargetScale(TargetTransform):
     """
 
     key = "targetscale"
+    linear = True
 
     def learn(self, target: _Floats) -> Any:
         if len(target) == 0 or target.min() == target.max():
@@ -218,6 +261,7 @@ class TargetTrafoScaleRange(TargetTransform):
     """
 
     key = "targettrafoscalerange"
+    linear = True
 
     lower: float = 0.0
     upper: float = 1.0
@@ -320,76 +364,3 @@ def with_target(graph: Any, trafo: TargetTransform) -> Graph:
     for address in inside:
         whole = whole.connect(changed, address)
     return whole.connect(fun, back).connect(predicted, prediction)
-
-
-class Threshold(Node):
-    """Choose classes by thresholds on their probabilities, which stay as they are.
-
-    Args:
-        thresholds: With two classes a number: the positive class is chosen if its probability is
-            above. Else a number for every class, by which probabilities are divided before the
-            largest is chosen; a class with 0 is chosen whenever it is possible at all. May be
-            changed after fitting.
-
-    Raises:
-        DataError: Predictions have no probabilities, or classes do not fit.
-
-    >>> node = Threshold(thresholds=0.2)
-    >>> given = Prediction.classification([0], [[0.7, 0.3]], ("no", "yes"))
-    >>> node.apply(None, {"input": given}, None)[0].response
-    array(['yes'], dtype='<U3')
-    """
-
-    inputs = (Port("input", fit=None, apply=Prediction),)
-    outputs = (Port("output", fit=None, apply=Prediction),)
-
-    thresholds: float | Mapping[str, Any] = param(default=0.5, lower=0, upper=1, tags={"predict"})
-
-    def validate(self) -> None:
-        if isinstance(self.thresholds, float):
-            return
-        bad = [v for v in self.thresholds.values() if not isinstance(v, (int, float)) or v < 0]
-        if bad or not any(self.thresholds.values()):
-            raise ConfigError(
-                f"{self.call_name()} cannot take these thresholds.",
-                why="expected a number of at least 0 for every class, not all of them 0",
-            )
-
-    def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
-        return (None,), None
-
-    def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
-        prediction = inputs["input"]
-        if prediction.prob is None:
-            raise DataError("A threshold needs probabilities.", why="these are quantities")
-        labels = np.array(prediction.classes)
-        response = labels[self._codes(prediction, prediction.prob)]
-        return (attrs.evolve(prediction, response=response),)
-
-    def _codes(self, prediction: Prediction, prob: _Floats) -> NDArray[np.int64]:
-        classes = prediction.classes or ()
-        if not isinstance(self.thresholds, float):
-            return self._by_class(classes, prob)
-        if len(classes) != 2 or prediction.positive is None:
-            raise DataError(
-                "One threshold is for two classes.",
-                why=f"there are {len(classes)}",
-                mend='give one per class: thresholds={"class": 0.3, ...}',
-            )
-        positive = classes.index(prediction.positive)
-        return np.where(prob[:, positive] > self.thresholds, positive, 1 - positive)
-
-    def _by_class(self, classes: tuple[Any, ...], prob: _Floats) -> NDArray[np.int64]:
-        given = {str(label): value for label, value in dict(self.thresholds).items()}  # type: ignore[arg-type]
-        known = [str(label) for label in classes]
-        wrong = sorted(given.keys() ^ set(known))
-        if wrong:
-            raise DataError(
-                "The thresholds do not fit the classes.",
-                why=f"the classes are {listing(known)}; the thresholds are of {listing(given)}",
-                mend=did_you_mean(wrong[0], known) or "give every class one",
-            )
-        limits = np.array([given[label] for label in known], dtype=np.float64)
-        ratio = np.where(limits > 0, prob / np.where(limits > 0, limits, 1.0), np.inf)
-        chosen: NDArray[np.int64] = np.argmax(np.where(prob > 0, ratio, 0.0), axis=1)
-        return chosen

@@ -67,8 +67,8 @@ def test_unknown_columns_in_roles_are_refused_with_a_hint(role: str) -> None:
 
 
 def test_a_role_is_given_by_name() -> None:
-    with pytest.raises(DataError, match="The target is the name of a column, not a list"):
-        Task(X, target=["a", "c"])
+    with pytest.raises(DataError, match="The target is the name of a column, not a ndarray"):
+        Task(X, target=np.ones(4))
     with pytest.raises(DataError, match="role 'weight' is given by the name"):
         Task(X, weight=np.ones(4))
     with pytest.raises(DataError, match="role 'group' has one column"):
