@@ -285,7 +285,9 @@ def _unknown(key: str, known: list[str]) -> MLGraphError:
     return UnknownKeyError(
         f"No node is called {key!r}.",
         why="; ".join(filter(None, [f"{len(known)} nodes are installed", broken])),
-        mend=hint or "mlgraph.nodes() lists them all",
+        mend="mend what could not be loaded"
+        if broken
+        else hint or "mlgraph.nodes() lists them all",
     )
 
 

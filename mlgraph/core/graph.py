@@ -134,7 +134,13 @@ class Graph(GraphBase, Composable):
 
         return check(self, task, inputs=inputs, valid=valid, seed=seed)
 
-    # Pictures and adapters: their work lives on higher floors ----------------------------------
+    # Files, pictures and adapters: their work lives on higher floors ---------------------------
+
+    def save(self, path: Any) -> None:
+        """Write the graph to a file, which ``mlgraph.load`` reads."""
+        from mlgraph.store.save import save
+
+        save(self, path)
 
     def __repr__(self) -> str:
         from mlgraph.draw.text import one_line
@@ -208,6 +214,20 @@ class Graph(GraphBase, Composable):
         from mlgraph.net.build import build_network
 
         return build_network(self, specs, task=task, seed=seed, device=device)
+
+    def shapes(self, specs: Any, *, task: Any = None) -> CheckedGraph:
+        """The layers with the shapes between them, without data; prints and draws.
+
+        Args:
+            specs: The shape of the input, or of each input, as for ``network``.
+            task: A Task or TaskSpec, for layers that ask for the output size.
+
+        Raises:
+            MLGraphError: Shapes do not fit, or there is more than layers in the graph.
+        """
+        from mlgraph.net.build import check_network
+
+        return check_network(self, specs, task=task)
 
     def as_classifier(self, **options: Any) -> Any:
         """The graph as a scikit-learn classifier."""
@@ -330,6 +350,24 @@ class FittedGraph:
     def module(self) -> Any:
         """The trained network of the only trainer, as a fresh ``torch.nn.Module``."""
         return self.trained().module()
+
+    def save(self, path: Any) -> None:
+        """Write the fitted graph to a file, which ``mlgraph.load`` reads; it holds no pickle."""
+        from mlgraph.store.save import save
+
+        save(self, path)
+
+    def to_state_dict(self) -> Any:
+        """The weights and buffers of the only trainer's network, by name; a copy."""
+        from mlgraph.store.export import to_state_dict
+
+        return to_state_dict(self)
+
+    def export_torch(self, path: Any) -> None:
+        """Write the only trainer's network as a ``torch.export`` program for any batch size."""
+        from mlgraph.store.export import export_torch
+
+        export_torch(self, path)
 
     def with_params(self, **flat: Any) -> FittedGraph:
         """The fitted graph with other values of parameters that only matter when predicting.

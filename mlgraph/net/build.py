@@ -9,6 +9,7 @@ import attrs
 import torch
 from torch import Tensor, fx
 
+from mlgraph.core.checked import CheckedGraph
 from mlgraph.core.entry import input_at, run_seed
 from mlgraph.core.graph import Graph
 from mlgraph.core.port import fits
@@ -75,6 +76,22 @@ def build_network(
         if torch.device(device or "cpu").type != "meta":
             initialize(built, whole, {}, several)
     return built
+
+
+def check_network(graph: Graph, specs: Any, *, task: Task | TaskSpec | None = None) -> CheckedGraph:
+    """See ``Graph.shapes``.
+
+    >>> from mlgraph import nn
+    >>> print(check_network(nn("linear", 8) >> nn("relu"), ("batch", "time", 4)))
+    ┌ INPUT
+    │ linear  out_features=8  → (batch, time, 8) float32
+    │ relu                    → (batch, time, 8) float32
+    ▼ OUTPUT
+    """
+    _refuse_all_but_layers(graph)
+    spec = TaskSpec.of(task) if isinstance(task, Task) else task or TaskSpec("unsupervised")
+    inputs = {name: _described(token, spec) for name, token in _arguments(graph, specs).items()}
+    return graph.check(inputs=inputs)
 
 
 def initialize(

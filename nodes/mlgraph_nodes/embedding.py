@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mlgraph.core.param import param
-from mlgraph.errors import ShapeError
+from mlgraph.errors import ConfigError, ShapeError
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph_nodes.demands import need_rank
@@ -45,6 +45,45 @@ class Embedding(Layer):
     def build(self, x: TensorSpec) -> nn.Module:
         levels = levels_of(x, self.cardinalities)
         return ColumnEmbedding(levels, self.embedding_dim, self.padding_idx)
+
+
+class TokenEmbedding(Layer):
+    """A vector for every token: all places share one table.
+
+    Shape:
+        input: ``(batch, ...)`` integers from 0 to ``num_embeddings - 1``.
+        output: ``(batch, ..., embedding_dim)`` float32.
+
+    Args:
+        num_embeddings: Number of tokens.
+        embedding_dim: Width of a vector.
+        padding_idx: Token whose vector is zero and is not learned.
+
+    >>> tokens = TensorSpec(("batch", "time"), torch.int64)
+    >>> TokenEmbedding(num_embeddings=50, embedding_dim=8).infer(tokens)
+    ((batch, time, 8) float32,)
+    """
+
+    num_embeddings: int = param(lower=1)
+    embedding_dim: int = param(lower=1)
+    padding_idx: int | None = param(default=None, lower=0)
+
+    def validate(self) -> None:
+        if self.padding_idx is not None and self.padding_idx >= self.num_embeddings:
+            raise ConfigError(
+                f"Token {self.padding_idx} cannot be the padding.",
+                where=f"node {self.default_id!r}",
+                why=f"there are {self.num_embeddings} tokens",
+            )
+
+    def build(self, x: TensorSpec) -> nn.Module:
+        if x.dtype not in (torch.int32, torch.int64):
+            raise ShapeError(
+                "Tokens are needed.",
+                why=f"the dtype is {str(x.dtype).removeprefix('torch.')}",
+                mend="say so where the network begins: TensorSpec(shape, torch.int64)",
+            )
+        return nn.Embedding(self.num_embeddings, self.embedding_dim, self.padding_idx)
 
 
 class EmbeddingCat(Layer):

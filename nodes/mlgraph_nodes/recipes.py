@@ -34,8 +34,9 @@ from mlgraph_nodes.recipe_parts import (
     tokens,
     trained,
 )
+from mlgraph_nodes.vision_recipe import vision
 
-__all__ = ["featureless", "ft_transformer", "mlp", "tab_resnet", "tabm"]
+__all__ = ["featureless", "ft_transformer", "mlp", "tab_resnet", "tabm", "vision"]
 
 Architecture = Literal["tabm", "tabm-mini", "tabm-packed"]
 NumEmbeddings = Literal["piecewise_linear", "periodic", "linear_relu"]

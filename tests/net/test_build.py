@@ -123,3 +123,13 @@ def _described(shape):
     from mlgraph.net.build import Argument, _described
 
     return _described(Argument("input", (), TensorSpec(shape)), TaskSpec("unsupervised"))
+
+
+def test_shapes_are_shown_without_data():
+    checked = MLP.shapes(("batch", "time", 4))
+    assert "(batch, time, 8) float32" in str(checked)
+    assert "(batch, time, 8)" in checked._repr_html_()
+    with pytest.raises(ShapeError, match="linear"):
+        MLP.shapes(("batch", "features"))
+    with pytest.raises(GraphError, match="layers only"):
+        (MLP >> po("torch_model")).shapes(("batch", 4))

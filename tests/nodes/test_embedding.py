@@ -6,6 +6,7 @@ import torch
 from mlgraph import ConfigError, ShapeError, Task, nn, po
 from mlgraph.net.network import network
 from mlgraph.tensor.spec import TensorSpec
+from mlgraph.testing import check_layer
 
 CODES = TensorSpec(("batch", 2), torch.int64, cardinalities=(3, 5))
 
@@ -111,3 +112,20 @@ def test_an_unseen_level_has_a_vector_where_the_ingress_has_a_slot() -> None:
     graph = po("ingress_categ", unknown="slot") >> nn("embedding", embedding_dim=3)
     net = network(graph.fit(task, seed=0).outputs["embedding.output"])
     assert net(torch.tensor([[2]])).shape == (1, 1, 3)
+
+
+# One table for all places
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 6), (2, 3, 5)])
+@pytest.mark.parametrize("padding", [None, 0])
+def test_tokens_of_all_places_share_a_table(shape, padding) -> None:
+    node = nn("token_embedding", 7, 3, padding_idx=padding)
+    check_layer(node, [TensorSpec(shape, torch.int64)])
+
+
+def test_tokens_are_integers_and_the_padding_is_one_of_them() -> None:
+    with pytest.raises(ShapeError, match="int64"):
+        nn("token_embedding", 7, 3).infer(TensorSpec(("batch", 4)))
+    with pytest.raises(ConfigError, match="Token 7"):
+        nn("token_embedding", 7, 3, padding_idx=7)
