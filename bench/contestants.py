@@ -177,7 +177,7 @@ class Ticking(Node):
     tick: Any = None
 
     def fit(self, inputs: Any, ctx: Any) -> Any:
-        watch = {"tick": _Watch(self.setting, self.tick)}
+        watch = {"tick": _Watch(setting=self.setting, tick=self.tick)}
         return (attrs.evolve(inputs["input"], callbacks=watch),), None
 
     def apply(self, state: Any, inputs: Any, ctx: Any) -> Any:
@@ -191,10 +191,9 @@ def task_of(s: Setting) -> Task:
     return Task({**columns, "y": y[:, 0].numpy()}, target="y")
 
 
-@attrs.frozen
 class _Watch(Callback):
-    setting: Setting
-    tick: Tick
+    setting: Any
+    tick: Any
 
     def on_train_begin(self, run: Any, state: Any) -> None:
         with torch.no_grad():

@@ -9,8 +9,10 @@ from mlgraph.core.node import Node
 from mlgraph.core.param import param, tune
 from mlgraph.core.port import Port
 from mlgraph.core.route import branch
+from mlgraph.data.kind import TaskType
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.select import sel
+from mlgraph.data.spread import QuantileRegression
 from mlgraph.data.task import Task
 from mlgraph.errors import (
     ConfigError,
@@ -23,6 +25,7 @@ from mlgraph.errors import (
 from mlgraph.net.decorate import layer
 from mlgraph.net.layer import Layer
 from mlgraph.net.weights import load_weights
+from mlgraph.store.load import load
 
 __all__ = [
     "ConfigError",
@@ -35,12 +38,15 @@ __all__ = [
     "Node",
     "Port",
     "Prediction",
+    "QuantileRegression",
     "ShapeError",
     "StateError",
     "Task",
+    "TaskType",
     "branch",
     "chain",
     "layer",
+    "load",
     "load_weights",
     "nn",
     "nodes",

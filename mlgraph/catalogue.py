@@ -191,7 +191,9 @@ def catalogue() -> Catalogue:
             continue
         found.update({offer.node.key: offer for offer in offers})
         recipes = {**made, **recipes}
-    return Catalogue(*map(MappingProxyType, (found, failures, recipes)))
+    return Catalogue(
+        MappingProxyType(found), MappingProxyType(failures), MappingProxyType(recipes)
+    )
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:

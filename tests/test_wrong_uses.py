@@ -29,8 +29,10 @@ from mlgraph import (
     MLGraphError,
     Node,
     Port,
+    QuantileRegression,
     ShapeError,
     Task,
+    TaskType,
     branch,
     nn,
     po,
@@ -64,6 +66,12 @@ def words(values: Any = WORDS) -> Task:
 def raw(target: Any, **roles: Any) -> Task:
     """A task of two numbers with this target."""
     return Task({"a": A, "b": B, "y": target}, target="y", **roles)
+
+
+def labelled(**roles: Any) -> Task:
+    """Three labels."""
+    truths = {name: np.array(column) > 1 for name, column in zip("pqr", (A, B, C), strict=True)}
+    return Task({"a": A, "b": B, **truths}, target=["p", "q", "r"], **roles)
 
 
 def weighted(weights: Any) -> Task:
@@ -847,6 +855,184 @@ TASKS = [
     wrong("no file", lambda: Task("nowhere.csv"), DataError, "nowhere.csv"),
 ]
 
+KINDS = [
+    wrong(
+        "targets of unlike types",
+        lambda: Task({"a": A, "b": B, "y": WORDS}, target=["b", "y"]),
+        DataError,
+        "targets 'b', 'y' is not clear",
+        "'float', 'string'",
+        'kind="multitarget"',
+    ),
+    wrong(
+        "one kind for several targets",
+        lambda: Task({"a": A, "b": B, "y": C}, target=["b", "y"], kind="regression"),
+        DataError,
+        "kind 'regression' has one target, not 2",
+        "'b', 'y'",
+        "'multitarget'",
+    ),
+    wrong(
+        "a target named twice",
+        lambda: Task({"a": A, "y": C}, target=["y", "y"]),
+        DataError,
+        "'y' is named twice",
+        "once",
+    ),
+    wrong("no targets named", lambda: Task({"a": A}, target=[]), DataError, "is empty", "Leave"),
+    wrong(
+        "one of several targets is unknown",
+        lambda: Task({"a": A, "weight": B, "y": C}, target=["y", "wieght"]),
+        UnknownColumnError,
+        "'wieght'",
+        "role 'target'",
+        "Did you mean 'weight'?",
+    ),
+    wrong(
+        "labels that are quantities",
+        lambda: Task({"a": A, "b": B, "y": C}, target=["b", "y"], kind="multilabel"),
+        DataError,
+        "Target 'b' of type float does not fit multilabel",
+        "'bool', 'int'",
+    ),
+    wrong(
+        "labels that are counts",
+        lambda: Task({"a": A, "p": [0, 1, 2] * 8, "q": [0, 1] * 12}, ["p", "q"], kind="multilabel"),
+        DataError,
+        "Label 'p' is neither true nor false in 8 rows",
+        "here is a 2",
+        'kind="multitarget"',
+    ),
+    wrong(
+        "levels that fall",
+        lambda: QuantileRegression(levels=(0.9, 0.1)),
+        ConfigError,
+        "QuantileRegression cannot take levels=(0.9, 0.1)",
+        "rising numbers between 0 and 1",
+    ),
+    wrong(
+        "levels in percent",
+        lambda: raw(C, kind=QuantileRegression(levels=(5, 50, 95))),
+        ConfigError,
+        "levels=(5, 50, 95)",
+        "between 0 and 1",
+    ),
+    wrong(
+        "quantiles of words",
+        lambda: raw(WORDS, kind="quantile"),
+        DataError,
+        "string does not fit quantile",
+        "column 'y'",
+    ),
+    wrong(
+        "positive label of several",
+        lambda: labelled(positive=True),
+        ConfigError,
+        "Only a task with two classes",
+        "multilabel",
+    ),
+    wrong(
+        "one logit for three labels",
+        lambda: (nn("linear", 1) >> model()).fit(labelled()),
+        ShapeError,
+        "the task needs (batch, 3)",
+        "3 labels need one logit each",
+        'nn("head")',
+    ),
+    wrong(
+        "a mean without a deviation",
+        lambda: (nn("linear", 1) >> model()).fit(raw(C, kind="normal")),
+        ShapeError,
+        "the task needs (batch, 2)",
+        "logarithm of its deviation",
+    ),
+    wrong(
+        "squared error for quantiles",
+        lambda: configured(po("torch_loss", "mse")).fit(raw(C, kind="quantile")),
+        ConfigError,
+        "'mse' is the wrong loss",
+        "the task is quantile",
+        "use 'pinball'",
+    ),
+    wrong(
+        "accuracy of labels",
+        lambda: linear(metrics="accuracy").fit(labelled()),
+        ConfigError,
+        "'accuracy' is the wrong metric",
+        "multilabel",
+        "use 'hamming_loss'",
+    ),
+    wrong(
+        "coverage to watch",
+        lambda: linear(metrics="coverage", patience=1).fit(
+            raw(C, kind="quantile"), valid=0.25, seed=1
+        ),
+        ConfigError,
+        "'valid_coverage' should be high or low",
+        "greater_is_better",
+    ),
+    wrong(
+        "class weights of labels",
+        lambda: linear(class_weight="balanced").fit(labelled()),
+        ConfigError,
+        "class_weight does not fit",
+        "multilabel task without classes",
+        "weigh rows",
+    ),
+    wrong(
+        "balance labels",
+        lambda: (po("classbalancing") >> linear()).fit(labelled()),
+        DataError,
+        "needs classes",
+        "'multilabel'",
+    ),
+    wrong(
+        "scale labels",
+        lambda: po("targetscale").as_graph().fit(labelled()),
+        DataError,
+        "transforms quantities",
+        "'multilabel'",
+    ),
+    wrong(
+        "logarithm of a normal target",
+        lambda: po("targetmutate", np.log).as_graph().fit(raw(np.exp(C), kind="normal")),
+        DataError,
+        "cannot transform the target of a task of kind 'normal'",
+        "targetscale",
+    ),
+    wrong(
+        "an estimator for several targets",
+        lambda: po(LinearRegression()).as_graph().fit(Task({"a": A, "b": B, "y": C}, ["b", "y"])),
+        DataError,
+        "LinearRegression cannot learn this task",
+        "'multitarget'",
+    ),
+    wrong(
+        "a kind with the key of another",
+        lambda: type("Mine", (TaskType,), {"key": "regression"}),
+        ConfigError,
+        "Mine cannot be the kind of task 'regression'",
+        "Regression",
+        "another name",
+    ),
+    wrong(
+        "a kind without methods",
+        lambda: raw(C, kind=type("Unfinished", (TaskType,), {"__module__": __name__})),
+        ConfigError,
+        "Unfinished is no kind of task yet",
+        "'encode', 'loss', 'output_size', 'predict'",
+    ),
+    wrong(
+        "validate on half of the targets",
+        lambda: linear().fit(
+            Task({"a": A, "b": B, "y": C}, ["b", "y"]), valid=Task({"a": A, "b": B}, "b"), seed=1
+        ),
+        DataError,
+        "validate with has no target",
+        "'y'",
+    ),
+]
+
 TABLES = [
     wrong(
         "select an unknown column",
@@ -1427,6 +1613,7 @@ WRONG = [
     *WIRING,
     *RUNNING,
     *TASKS,
+    *KINDS,
     *TABLES,
     *ENTERING,
     *NETWORKS,

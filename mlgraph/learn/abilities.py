@@ -107,6 +107,15 @@ def gives_probabilities(graph: Any) -> bool:
     return all(hasattr(made, "predict_proba") for made in learners if made is not None)
 
 
+def takes_targets(graph: Any) -> bool:
+    """Whether several targets can be learned: by networks, not by estimators of scikit-learn.
+
+    >>> takes_targets(Graph.empty())
+    True
+    """
+    return all(_estimator(node) is None for node in _nodes(graph) if node.trains)
+
+
 def takes_missing(graph: Any) -> bool:
     """Whether missing values are welcome: some node imputes, or wraps an estimator that copes.
 

@@ -69,6 +69,12 @@ class GraphEstimator(BaseEstimator):  # type: ignore[misc]
             setattr(self, name, value)
         return self
 
+    def save(self, path: Any) -> None:
+        """Write the estimator, fitted or not, to a file, which ``mlgraph.load`` reads."""
+        from mlgraph.store.save import save
+
+        save(self, path)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = takes_missing(self.graph)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils import check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from mlgraph.data.ingest import ingest
@@ -26,7 +26,7 @@ from mlgraph.errors import DataError
 
 
 def training_data(
-    estimator: Any, X: Any, y: Any = None, *, y_numeric: bool = False
+    estimator: Any, X: Any, y: Any = None, *, y_numeric: bool = False, multi_output: bool = False
 ) -> tuple[Any, NDArray[Any] | None]:
     """Checked features and target of a fit.
 
@@ -35,9 +35,11 @@ def training_data(
         X: An array or data frame, rows first.
         y: One value per row, or None where the estimator can do without.
         y_numeric: Whether the target is a quantity.
+        multi_output: Whether there may be several targets.
 
     Returns:
-        What a Task is made of, and the target as a one-dimensional array.
+        What a Task is made of, and the target as an array of one dimension, or of two if there
+        are several targets.
 
     Raises:
         ValueError: scikit-learn's, in its words.
@@ -48,18 +50,20 @@ def training_data(
     """
     if _keeps_types(estimator, X):
         # The target first: its check forgets the names of the features.
-        y = None if y is None else validate_data(estimator, y=y, y_numeric=y_numeric)
+        if y is not None:
+            y = validate_data(estimator, y=y, y_numeric=y_numeric, multi_output=multi_output)
         validate_data(estimator, X, y, skip_check_array=True)
         check_consistent_length(X, y)
         _refuse_no_rows(estimator, X)
-        return _columns(X), y
+        return _columns(X), _flat(y)
     rules = _rules(estimator)
     if y is None:
         matrix = validate_data(estimator, X, None, **rules)
     else:
-        matrix, y = validate_data(estimator, X, y, y_numeric=y_numeric, **rules)
+        rules |= {"y_numeric": y_numeric, "multi_output": multi_output}
+        matrix, y = validate_data(estimator, X, y, **rules)
     names = getattr(estimator, "feature_names_in_", None)
-    return _by_name(matrix, _numbered(matrix) if names is None else names), y
+    return _by_name(matrix, _numbered(matrix) if names is None else names), _flat(y)
 
 
 def new_data(estimator: Any, X: Any, names: Sequence[str]) -> Any:
@@ -124,12 +128,24 @@ def training_task(
     'y_2'
     """
     columns: dict[str, Any] = dict(ingest(table).columns)
-    roles: dict[str, Any] = {}
-    for role, name, values in (("target", "y", y), ("weight", "sample_weight", weights)):
-        if values is not None:
-            roles[role] = _free(name, columns)
-            columns[roles[role]] = values
+    parts = [] if y is None else [y] if np.ndim(y) == 1 else list(np.transpose(y))
+    targets: list[str] = []
+    for i, values in enumerate(parts):
+        targets.append(_free("y" if len(parts) == 1 else f"y{i}", columns))
+        columns[targets[-1]] = values
+    roles: dict[str, Any] = {"target": targets} if targets else {}
+    if weights is not None:
+        roles["weight"] = _free("sample_weight", columns)
+        columns[roles["weight"]] = weights
     return Task(columns, **roles, kind=kind)
+
+
+def _flat(y: NDArray[Any] | None) -> NDArray[Any] | None:
+    """A target in a single column as a vector, with scikit-learn's warning."""
+    if y is None or np.ndim(y) == 1 or np.shape(y)[1] > 1:
+        return y
+    flat: NDArray[Any] = column_or_1d(y, warn=True)
+    return flat
 
 
 def _rules(estimator: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from mlgraph.data.prediction import Prediction
 from mlgraph.errors import DataError
-from mlgraph.learn.abilities import gives_probabilities
+from mlgraph.learn.abilities import gives_probabilities, takes_targets
 from mlgraph.learn.base import GraphEstimator
 from mlgraph.learn.inputs import row_weights, training_data, training_task
 from mlgraph.learn.labels import codes_of, task_labels
@@ -148,7 +148,7 @@ class GraphRegressor(RegressorMixin, GraphEstimator):  # type: ignore[misc]
 
         Args:
             X: An array, or a data frame; columns of strings and categories keep their types.
-            y: A quantity per row.
+            y: A quantity per row, or several, ``(rows, targets)``.
             sample_weight: A weight per row.
 
         Raises:
@@ -156,16 +156,22 @@ class GraphRegressor(RegressorMixin, GraphEstimator):  # type: ignore[misc]
                 (an MLGraphError).
         """
         graph = self._usable_graph()
-        table, y = training_data(self, X, y, y_numeric=True)
+        table, y = training_data(self, X, y, y_numeric=True, multi_output=True)
         target = np.asarray(y, dtype=np.float64)
         weights = row_weights(sample_weight, len(target))
-        task = training_task(table, target, kind="regression", weights=weights)
+        kind = "regression" if target.ndim == 1 else "multitarget"
+        task = training_task(table, target, kind=kind, weights=weights)
         self._remember(graph.fit(task, valid=self.validate, seed=self._seed()))
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """The predicted quantity of each row."""
+        """The predicted quantity of each row, or quantities, ``(rows, targets)``."""
         return np.array(self._applied(X).response)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = takes_targets(self.graph)
+        return tags
 
 
 def _refuse_one_class(classes: NDArray[Any]) -> None:

@@ -24,13 +24,10 @@ from mlgraph.net.descriptor import ModelDescriptor, Source
 from mlgraph.net.layer import Layer
 from mlgraph.net.network import network
 from mlgraph.tensor.oracle import check_spec
-from mlgraph.tensor.probe import Values, flat
+from mlgraph.tensor.probe import flat
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph.tensor.stream import forked
-
-Specs = tuple[TensorSpec, ...]
-
-CLASSES = TaskSpec("classification", ("a", "b", "c"))
+from mlgraph.testing.rows import CLASSES, Specs, check_alone, values, with_rows
 
 
 def check_layer(
@@ -61,6 +58,7 @@ def check_layer(
     check_rows(layer, known, task)
     for seed in seeds:
         check_inference(layer, known, task, seed)
+        check_alone(layer, known, task, seed)
         check_network(layer, known, task, seed)
 
 
@@ -139,7 +137,9 @@ def check_rows(layer: Layer, specs: Specs, task: TaskSpec = CLASSES) -> None:
     >>> from mlgraph_nodes.linear import Linear
     >>> check_rows(Linear(out_features=2), (TensorSpec((5, 3)),))
     """
-    unknown = [spec.with_shape([f"rows{spec.dim(0)}", *spec.shape[1:]]) for spec in specs]
+    unknown = with_rows(specs, "batch")
+    if unknown == specs:
+        unknown = tuple(spec.with_shape(["batch", *spec.shape[1:]]) for spec in specs)
     try:
         layer.infer(*unknown, task=task)
     except MLGraphError as error:
@@ -172,7 +172,7 @@ def check_inference(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: 
     ports = layer.ports()[1]
     assert len(inferred) == len(ports), f"{layer!r} has {len(ports)} outputs, not {len(inferred)}"
     with torch.no_grad(), forked(seed):
-        trained = flat(build_for(specs).train()(*_values(specs, seed)))
+        trained = flat(build_for(specs).train()(*values(specs, seed)))
     for spec, tensor in zip(inferred, trained, strict=True):
         assert spec.fits(tensor), f"in training, {tuple(tensor.shape)} is not the inferred {spec}"
     return check_spec(build_for, infer, specs, seed)
@@ -189,15 +189,15 @@ def check_network(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: in
     """
     with forked(seed):
         module = layer.make(specs, task).eval()
-    tensors = _values(specs, seed)
+    tensors = values(specs, seed)
     with torch.no_grad(), forked(seed):
         expected = flat(module(*tensors))
     ctx = Context(id="layer", phase="fit", seed=seed)
-    outputs, _ = layer.fit(_arriving(layer, specs, task), ctx)
+    outputs, _ = layer.fit(arriving(layer, specs, task), ctx)
     assert len(outputs) == len(expected), f"{layer!r} has {len(outputs)} outputs"
     for descriptor, wanted in zip(outputs, expected, strict=True):
         net = network(descriptor).eval()
-        net.get_submodule("layer").load_state_dict(module.state_dict())
+        net.get_submodule(layer.shared_as or "layer").load_state_dict(module.state_dict())
         with torch.no_grad(), forked(seed):
             got = net(*tensors)
         assert got.dtype == wanted.dtype, f"{got.dtype} is not {wanted.dtype}"
@@ -205,8 +205,13 @@ def check_network(layer: Layer, specs: Specs, task: TaskSpec = CLASSES, seed: in
         assert same, f"{layer!r} differs in a network from its module"
 
 
-def _arriving(layer: Layer, specs: Specs, task: TaskSpec) -> dict[str, object]:
-    """Networks of nothing but their inputs, one for each input of the layer."""
+def arriving(layer: Layer, specs: Specs, task: TaskSpec = CLASSES) -> dict[str, object]:
+    """Networks of nothing but their inputs, one for each input of the layer, by port.
+
+    >>> from mlgraph_nodes.linear import Linear
+    >>> list(arriving(Linear(out_features=2), (TensorSpec((5, 3)),)))
+    ['input']
+    """
     tokens = {f"x{place}": NumericToken(f"x{place}", ()) for place in range(len(specs))}
     feed = Feed(dict.fromkeys(tokens, Task({"x": [0.0]})))
     given = [
@@ -219,10 +224,6 @@ def _arriving(layer: Layer, specs: Specs, task: TaskSpec) -> dict[str, object]:
     return {port.name: descriptor for port, descriptor in zip(ports, given, strict=True)}
 
 
-def _values(specs: Specs, seed: int) -> list[torch.Tensor]:
-    return [Values(seed + place)(spec, spec.sizes()) for place, spec in enumerate(specs)]
-
-
 def _tensors(module: nn.Module) -> list[torch.Tensor]:
     return [*module.parameters(), *module.buffers()]
 
@@ -233,6 +234,7 @@ def _forms(module: nn.Module) -> list[object]:
 
 
 __all__ = [
+    "check_alone",
     "check_build",
     "check_id",
     "check_inference",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+import attrs
 from torch import Tensor
 
+from mlgraph.data.kinds import probabilities
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
-from mlgraph.errors import ShapeError
+from mlgraph.errors import ConfigError, ShapeError
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.members import combined, is_ensemble
+
+__all__ = ["check_output", "prediction", "probabilities"]
 
 
 def check_output(descriptor: ModelDescriptor) -> None:
@@ -32,7 +34,9 @@ def check_output(descriptor: ModelDescriptor) -> None:
     raise ShapeError(
         f"The network puts out {spec}, and the task needs (batch, {size}).",
         where=f"output of {descriptor.source.id!r}",
-        why="the first dimension is no longer the batch" if turned else _needs(descriptor.task),
+        why="the first dimension is no longer the batch"
+        if turned
+        else descriptor.task.type.needs(descriptor.task),
         mend="leave dimension 0 where it is: layers may change the others only"
         if turned
         else 'end the network with nn("head")'
@@ -41,13 +45,16 @@ def check_output(descriptor: ModelDescriptor) -> None:
 
 
 def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
-    """The prediction that outputs stand for: probabilities of classes, or quantities.
+    """The prediction that outputs stand for, as the kind of task says.
 
     Shape:
-        output: ``(rows, 1)`` logits of the positive class, ``(rows, classes)`` logits, or
-            ``(rows, 1)`` quantities; of an ensemble, with the members in between. Probabilities
-            are computed in float64.
+        output: ``(rows, output size)``, such as logits or quantities; of an ensemble, with the
+            members in between. Everything is computed in float64.
 
+    Raises:
+        ConfigError: The kind of task makes something else of them.
+
+    >>> import torch
     >>> spec = TaskSpec("classification", ("no", "yes"), "yes")
     >>> task = Task({"x": [0.0]})
     >>> prediction(torch.tensor([[0.0]]), task, spec).prob
@@ -55,38 +62,11 @@ def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
     """
     values = output.detach().cpu().double()
     values = combined(values, spec) if values.ndim == 3 else values
-    truth = None if task.target is None else task.target_codes()
-    if spec.kind == "regression":
-        response = values.reshape(len(values)).numpy()
-        return Prediction.regression(task.row_ids, response, truth, weights=task.weights())
-    return Prediction.classification(
-        task.row_ids,
-        probabilities(values, spec),
-        spec.classes,
-        truth,
-        positive=spec.positive,
-        weights=task.weights(),
-    )
-
-
-def probabilities(
-    logits: Tensor, spec: TaskSpec
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Probabilities ``(rows, classes)`` in the order of the classes.
-
-    >>> probabilities(torch.tensor([[0.0]]), TaskSpec("classification", ("no", "yes")))
-    array([[0.5, 0.5]], dtype=float32)
-    """
-    if not spec.is_binary:
-        return torch.softmax(logits, dim=1).numpy()
-    positive = torch.sigmoid(logits.reshape(len(logits), 1))
-    pair = (torch.sigmoid(-logits.reshape(len(logits), 1)), positive)
-    return torch.cat(pair if spec.positive_code == 1 else pair[::-1], dim=1).numpy()
-
-
-def _needs(spec: TaskSpec) -> str:
-    if spec.kind == "regression":
-        return "a regression needs one quantity per row"
-    if spec.is_binary:
-        return "two classes need one logit, that of the positive class"
-    return f"{len(spec.classes)} classes need one logit each"
+    found = spec.type.predict(values, spec, task)
+    if not isinstance(found, Prediction):
+        raise ConfigError(
+            f"{type(spec.type).__name__}.predict() did not return a Prediction.",
+            why=f"it returned a {type(found).__name__}",
+            mend="return Prediction.regression(task.row_ids, ...) or another of its kinds",
+        )
+    return found if found.metrics else attrs.evolve(found, metrics=spec.type.metrics)

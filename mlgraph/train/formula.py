@@ -1,7 +1,8 @@
 """The metrics that have a name: which function of scikit-learn, for which tasks, which direction.
 
 Classes come as codes ``0..K-1`` and probabilities as ``(rows, K)`` in the same order; of two
-classes, code 1 is the positive one.
+classes, code 1 is the positive one. Several labels come as 0 and 1, ``(rows, labels)``. A forecast
+is a pair of means and standard deviations, or quantiles by level.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mlgraph.core.value import FrozenDict
@@ -21,7 +23,11 @@ BINARY = frozenset({"binary"})
 MULTICLASS = frozenset({"multiclass"})
 CLASSES = BINARY | MULTICLASS
 REGRESSION = frozenset({"regression"})
-KINDS = CLASSES | REGRESSION
+TARGETS = frozenset({"multitarget"})
+LABELS = frozenset({"multilabel"})
+QUANTILE = frozenset({"quantile"})
+NORMAL = frozenset({"normal"})
+KINDS = CLASSES | REGRESSION | TARGETS | LABELS | QUANTILE | NORMAL
 
 
 @attrs.frozen
@@ -65,7 +71,7 @@ class Entry:
     """
 
     formula: Formula
-    greater_is_better: bool
+    greater_is_better: bool | None
     needs: str
     kinds: frozenset[str]
 
@@ -77,13 +83,15 @@ def roc_auc(
     average: str = "macro",
     sample_weight: Array | None = None,
 ) -> Any:
-    """Area under the curve of the positive class, or the mean of those of all classes.
+    """Area under the curve of the positive class, or the mean of all classes or labels.
 
     >>> roc_auc(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
     1.0
     """
     from sklearn.metrics import roc_auc_score
 
+    if truth.ndim == 2:
+        return roc_auc_score(truth, prob, average=average, sample_weight=sample_weight)
     if prob.shape[1] == 2:
         return roc_auc_score(truth, prob[:, 1], sample_weight=sample_weight)
     options = {"multi_class": multi_class, "average": average, "labels": range(prob.shape[1])}
@@ -91,13 +99,15 @@ def roc_auc(
 
 
 def average_precision(truth: Array, prob: Array, sample_weight: Array | None = None) -> Any:
-    """Average precision of the positive class, or the mean of those of all classes.
+    """Average precision of the positive class, or the mean of all classes or labels.
 
     >>> average_precision(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
     1.0
     """
     from sklearn.metrics import average_precision_score
 
+    if truth.ndim == 2:
+        return average_precision_score(truth, prob, sample_weight=sample_weight)
     if prob.shape[1] == 2:
         return average_precision_score(truth, prob[:, 1], sample_weight=sample_weight)
     return average_precision_score(_one_hot(truth, prob), prob, sample_weight=sample_weight)
@@ -128,6 +138,65 @@ def with_labels(
     return called(truth, prob, labels=range(prob.shape[1]), sample_weight=sample_weight)
 
 
+def pinball(
+    truth: Array, quantiles: Mapping[float, Array], sample_weight: Array | None = None
+) -> Any:
+    """Pinball loss, averaged over the levels (Koenker and Bassett, 1978).
+
+    >>> pinball(np.array([1.0]), {0.1: np.array([0.0]), 0.5: np.array([0.0])}).round(6)
+    np.float64(0.3)
+    """
+    from sklearn.metrics import mean_pinball_loss
+
+    return np.mean(
+        [
+            mean_pinball_loss(truth, guess, alpha=level, sample_weight=sample_weight)
+            for level, guess in quantiles.items()
+        ]
+    )
+
+
+def coverage(
+    truth: Array, quantiles: Mapping[float, Array], sample_weight: Array | None = None
+) -> Any:
+    """Share of the rows between the lowest and the highest quantile.
+
+    >>> float(coverage(np.array([1.0, 3.0]), {0.1: np.zeros(2), 0.9: np.array([2.0, 2.0])}))
+    0.5
+    """
+    low, high = quantiles[min(quantiles)], quantiles[max(quantiles)]
+    return np.average((low <= truth) & (truth <= high), weights=sample_weight)
+
+
+def normal_nll(
+    truth: Array, forecast: tuple[Array, Array], sample_weight: Array | None = None
+) -> Any:
+    """Negative log-likelihood of normal distributions.
+
+    >>> float(normal_nll(np.zeros(1), (np.zeros(1), np.ones(1))).round(4))
+    0.9189
+    """
+    mean, sigma = forecast
+    loss = 0.5 * ((truth - mean) / sigma) ** 2 + np.log(sigma) + 0.5 * np.log(2 * np.pi)
+    return np.average(loss, weights=sample_weight)
+
+
+def normal_crps(
+    truth: Array, forecast: tuple[Array, Array], sample_weight: Array | None = None
+) -> Any:
+    """Continuous ranked probability score of normal distributions (Gneiting and Raftery, 2007).
+
+    >>> float(normal_crps(np.zeros(1), (np.zeros(1), np.ones(1))).round(4))
+    0.2337
+    """
+    mean, sigma = forecast
+    z = (truth - mean) / sigma
+    below = torch.special.ndtr(torch.from_numpy(z)).numpy()
+    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    loss = sigma * (z * (2 * below - 1) + 2 * density - 1 / np.sqrt(np.pi))
+    return np.average(loss, weights=sample_weight)
+
+
 def _one_hot(truth: Array, prob: Array) -> Array:
     return np.eye(prob.shape[1])[truth]
 
@@ -140,7 +209,9 @@ def _averaged() -> dict[str, Entry]:
         found[name] = Entry(Formula(f"{name}_score", options), True, "response", BINARY)
         for average in ("macro", "micro", "weighted"):
             formula = Formula(f"{name}_score", {**options, "average": average})
-            found[f"{name}_{average}"] = Entry(formula, True, "response", CLASSES)
+            found[f"{name}_{average}"] = Entry(formula, True, "response", CLASSES | LABELS)
+        formula = Formula(f"{name}_score", {**options, "average": "samples"})
+        found[f"{name}_samples"] = Entry(formula, True, "response", LABELS)
     return found
 
 
@@ -153,8 +224,29 @@ def _areas() -> dict[str, Entry]:
                 "average": average,
             }
     return {
-        name: Entry(Formula(roc_auc, options, complete=True), True, "prob", CLASSES)
+        name: Entry(Formula(roc_auc, options, complete=True), True, "prob", _of_area(name))
         for name, options in found.items()
+    }
+
+
+def _of_area(name: str) -> frozenset[str]:
+    return CLASSES | LABELS if name == "roc_auc" else CLASSES
+
+
+def _of_labels() -> dict[str, Entry]:
+    return {
+        "hamming_loss": Entry(Formula("hamming_loss"), False, "response", LABELS),
+        "subset_accuracy": Entry(Formula("accuracy_score"), True, "response", LABELS),
+    }
+
+
+def _of_forecasts() -> dict[str, Entry]:
+    return {
+        "pinball": Entry(Formula(pinball), False, "quantiles", QUANTILE),
+        # Neither too low nor too high is good: near the distance of the levels.
+        "coverage": Entry(Formula(coverage), None, "quantiles", QUANTILE),
+        "nll": Entry(Formula(normal_nll), False, "se", NORMAL),
+        "crps": Entry(Formula(normal_crps), False, "se", NORMAL),
     }
 
 
@@ -171,7 +263,7 @@ def _of_classes() -> dict[str, Entry]:
     return {
         **{k: Entry(Formula(v), True, "response", CLASSES) for k, v in by_response.items()},
         "average_precision": Entry(
-            Formula(average_precision, complete=True), True, "prob", CLASSES
+            Formula(average_precision, complete=True), True, "prob", CLASSES | LABELS
         ),
         "brier": Entry(Formula(brier), False, "prob", CLASSES),
         "brier_score": Entry(Formula(brier), False, "prob", CLASSES),
@@ -201,9 +293,15 @@ def _of_quantities() -> dict[str, Entry]:
     }
     names = {**losses, **{function: function for function in losses.values()}}
     return {
-        **{k: Entry(Formula(v), False, "response", REGRESSION) for k, v in names.items()},
-        **{k: Entry(Formula(v), True, "response", REGRESSION) for k, v in scores.items()},
+        **{k: Entry(Formula(v), False, "response", _of_targets(v)) for k, v in names.items()},
+        **{k: Entry(Formula(v), True, "response", _of_targets(v)) for k, v in scores.items()},
     }
+
+
+def _of_targets(function: str) -> frozenset[str]:
+    """Most are averaged over several targets; some are not defined for them."""
+    single = function == "max_error" or function.endswith("_deviance")
+    return REGRESSION if single else REGRESSION | TARGETS
 
 
 def _negated(table: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -212,12 +310,13 @@ def _negated(table: Mapping[str, Entry]) -> dict[str, Entry]:
             entry, formula=attrs.evolve(entry.formula, sign=-1.0), greater_is_better=True
         )
         for name, entry in table.items()
-        if not entry.greater_is_better
+        if entry.greater_is_better is False
     }
 
 
 def _table() -> FrozenDict:
     table = {**_of_classes(), **_averaged(), **_areas(), **_of_quantities()}
+    table |= {**_of_labels(), **_of_forecasts()}
     return FrozenDict({**table, **_negated(table)})
 
 

@@ -13,7 +13,9 @@ hand-written loop can follow it::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -24,7 +26,7 @@ from mlgraph.core.entry import node_seed
 from mlgraph.data.batch import Batch, TensorBatches
 from mlgraph.errors import DataError
 from mlgraph.net.network import copied, direct
-from mlgraph.train.callback import Callback, hooks
+from mlgraph.train.callback import Callback, bound, ordered
 
 Scorer = Callable[[Tensor], Mapping[str, float]]
 
@@ -37,6 +39,7 @@ class Plan:
         epochs: Total number of epochs.
         shuffle: Draw a new row order in each epoch.
         eval_freq: Evaluate on validation data every so many epochs, and after the last.
+        accumulate: Batches whose gradients make one step of the optimizer.
 
     >>> Plan(epochs=10).eval_freq
     1
@@ -45,6 +48,7 @@ class Plan:
     epochs: int
     shuffle: bool = True
     eval_freq: int = 1
+    accumulate: int = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -73,14 +77,19 @@ class Run:
         seed: What the row order depends on.
         validation: What to evaluate on.
         epoch: The current epoch, from 1; before the first, 0.
-        step: The current step of the epoch, from 1.
-        global_step: The number of steps so far.
+        step: The current batch of the epoch, from 1; between two epochs, 0.
+        global_step: The number of batches so far.
+        losses: The losses of this epoch so far.
         scores: The scores of the current epoch.
         history: The scores of complete epochs.
         best_epoch: The epoch of the best evaluation, if a callback watches; otherwise 0.
         stopped: Why a callback ended the training, or the empty string.
         interrupted: Whether the user ended it.
         batch: The current batch.
+        states: The memory of each callback, by its name.
+        is_resumed: Whether it goes on where another run was saved.
+        is_halted: Whether a callback ended it within an epoch.
+        identity: What must be equal for another run to go on where this one was saved.
 
     >>> network = nn.Linear(1, 1)
     >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
@@ -99,21 +108,51 @@ class Run:
     epoch: int = 0
     step: int = 0
     global_step: int = 0
+    losses: list[Tensor] = attrs.field(factory=list)
     scores: dict[str, float] = attrs.field(factory=dict)
     history: list[dict[str, float]] = attrs.field(factory=list)
     best_epoch: int = 0
     stopped: str = ""
     interrupted: bool = False
     batch: Batch | None = None
+    states: dict[str, Any] = attrs.field(factory=dict)
+    is_resumed: bool = False
+    is_halted: bool = False
+    identity: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def epochs(self) -> int:
         """Total number of epochs."""
         return self.plan.epochs
 
+    @property
+    def loss(self) -> Tensor:
+        """The loss of the last step, ``()``, on the device."""
+        return self.losses[-1]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches of an epoch."""
+        return len(self.batches.spans())
+
+    @property
+    def has_updated(self) -> bool:
+        """Whether the last batch completed a step of the optimizer."""
+        return self.step % self.plan.accumulate == 0 or self.step == self.steps_per_epoch
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Number of steps of the optimizer in an epoch."""
+        return -(-self.steps_per_epoch // self.plan.accumulate)
+
     def stop(self, reason: str) -> None:
         """End the training after the current epoch."""
         self.stopped = reason or "a callback stopped it"
+
+    def stop_now(self, reason: str) -> None:
+        """End the training after the current batch, and evaluate what is there."""
+        self.stop(reason)
+        self.is_halted = True
 
     @property
     def is_due(self) -> bool:
@@ -122,10 +161,19 @@ class Run:
         return is_last or self.epoch % self.plan.eval_freq == 0
 
 
-def train(run: Run, callbacks: Iterable[Callback] = ()) -> Run:
+def train(
+    run: Run,
+    callbacks: Iterable[Callback] = (),
+    resume: Callable[[Run], None] | None = None,
+) -> Run:
     """Train until the plan is done, a callback stops it, or the user interrupts it.
 
     An interruption keeps the weights of the last complete epoch.
+
+    Args:
+        run: The run.
+        callbacks: What happens beside the steps.
+        resume: Puts back the state of another run, once callbacks have their memory.
 
     Raises:
         DataError: The loss is not finite.
@@ -137,7 +185,13 @@ def train(run: Run, callbacks: Iterable[Callback] = ()) -> Run:
     >>> train(run).global_step
     6
     """
-    events = hooks(callbacks, run)
+    present = ordered(callbacks)
+    names = _names(present)
+    run.states = {n: callback.start(run) for n, callback in zip(names, present, strict=True)}
+    if resume is not None:
+        resume(run)
+        run.is_resumed = True
+    events = bound(present, run.states.values(), run)
     try:
         _emit(events["on_train_begin"])
         _epochs(run, events)
@@ -146,6 +200,16 @@ def train(run: Run, callbacks: Iterable[Callback] = ()) -> Run:
         _emit(events["on_exit"])
         run.network.eval()
     return run
+
+
+def _names(callbacks: Sequence[Callback]) -> list[str]:
+    """The keys of callbacks, numbered where one comes several times."""
+    count: Counter[str] = Counter()
+    names = []
+    for key in (getattr(callback, "key", type(callback).__name__) for callback in callbacks):
+        count[key] += 1
+        names.append(key if count[key] == 1 else f"{key}_{count[key]}")
+    return names
 
 
 def order_seed(seed: int, epoch: int) -> int:
@@ -176,8 +240,7 @@ def row_order(run: Run) -> Tensor | None:
 def _epochs(run: Run, events: Mapping[str, Any]) -> None:
     complete = copied(run.network)
     try:
-        while run.epoch < run.plan.epochs and not run.stopped:
-            run.epoch += 1
+        while (run.step or run.epoch < run.plan.epochs) and not run.stopped:
             _epoch(run, events)
             _keep(run.network, complete)
     except KeyboardInterrupt:
@@ -185,46 +248,67 @@ def _epochs(run: Run, events: Mapping[str, Any]) -> None:
         # Between two epochs the network is what it should be, and the copy perhaps half made.
         if len(run.history) < run.epoch:
             run.network.load_state_dict(complete)
-            run.epoch = len(run.history)
+            run.epoch, run.step = len(run.history), 0
 
 
 def _epoch(run: Run, events: Mapping[str, Any]) -> None:
-    _emit(events["on_epoch_begin"])
+    """The next epoch, or the rest of one that another run began."""
+    if run.step == 0:
+        run.epoch += 1
+        run.losses = []
+        _emit(events["on_epoch_begin"])
     run.scores = {"train_loss": _train_epoch(run, events)}
     if run.validation is not None and run.is_due:
         _emit(events["on_valid_begin"])
         run.scores |= _evaluate(run, run.validation, events)
         _emit(events["on_valid_end"])
-    _emit(events["on_epoch_end"])
     run.history.append({"epoch": run.epoch, **run.scores})
+    run.step = 0
+    _emit(events["on_epoch_end"])
 
 
 def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
-    """One pass over the data; the mean loss."""
+    """One pass over the data, or the rest of one; the mean loss."""
     forward, objective, optimizer = direct(run.network), run.objective, run.optimizer
     begin, backward, end = (
         events[name] for name in ("on_batch_begin", "on_after_backward", "on_batch_end")
     )
-    losses: list[Tensor] = []
-    run.step = 0
+    losses, shares, updated = run.losses, _shares(run), True
     run.network.train()
-    for batch in run.batches.epoch(row_order(run)):
+    for batch in islice(run.batches.epoch(row_order(run)), run.step, None):
         run.batch = batch
         run.step += 1
         run.global_step += 1
-        optimizer.zero_grad()
+        if updated:
+            optimizer.zero_grad()
         _emit(begin)
         output = forward(*batch.inputs)
         if batch.weights is None:
             loss = objective(output, batch.target)
         else:
             loss = objective.weighted(output, batch.target, batch.weights)
-        loss.backward()
-        _emit(backward)
-        optimizer.step()
         losses.append(loss.detach())
+        if shares is None:
+            loss.backward()
+        else:
+            (loss * shares[run.step - 1]).backward()
+            updated = run.has_updated
+        if updated:
+            _emit(backward)
+            optimizer.step()
         _emit(end)
+        if run.is_halted:
+            break
     return _mean_loss(run, losses)
+
+
+def _shares(run: Run) -> list[float] | None:
+    """The part of each batch in the rows of its step; None where a batch is a step."""
+    if run.plan.accumulate == 1:
+        return None
+    sizes = [end - start for start, end in run.batches.spans()]
+    groups = (sizes[i : i + run.plan.accumulate] for i in range(0, len(sizes), run.plan.accumulate))
+    return [size / sum(group) for group in groups for size in group]
 
 
 def _mean_loss(run: Run, losses: list[Tensor]) -> float:
@@ -232,7 +316,8 @@ def _mean_loss(run: Run, losses: list[Tensor]) -> float:
     values = torch.stack(losses).double().cpu()
     if not bool(values.isfinite().all()):
         raise _not_finite(run, values)
-    counts = torch.tensor([end - start for start, end in run.batches.spans()], dtype=torch.float64)
+    spans = run.batches.spans()[: len(losses)]
+    counts = torch.tensor([end - start for start, end in spans], dtype=torch.float64)
     return float((values * counts).sum() / counts.sum())
 
 

@@ -9,26 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlgraph.data.kind import Goal
 from mlgraph.errors import ConfigError, did_you_mean, listing
 
 ClassWeight: TypeAlias = str | float | Mapping[Any, float] | None
-
-
-class Goal(Protocol):
-    """What a loss must know of a task."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def classes(self) -> tuple[Any, ...]: ...
-    @property
-    def positive(self) -> Any: ...
 
 
 class ObjectiveFn(nn.Module):
@@ -173,8 +163,12 @@ def class_weights(
     """
     if given is None:
         return None
-    if spec.kind != "classification":
-        raise _wrong(f"this is a {spec.kind} task without classes", "leave it out")
+    if not spec.type.weighs_classes or not spec.classes:
+        what = "whose loss has no weights of classes" if spec.classes else "without classes"
+        raise _wrong(
+            f"this is a {spec.kind} task {what}",
+            "leave it out, or weigh rows" if spec.classes or spec.targets else "leave it out",
+        )
     if isinstance(given, str):
         weights = _balanced(spec, given, counts)
     elif isinstance(given, Mapping):

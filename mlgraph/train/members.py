@@ -1,13 +1,11 @@
 """Networks that are ensembles: several outputs per row, one of each member.
 
 A layer says so with ``ensemble = True``; its output is ``(batch, members, size)``. Every member
-learns the task on its own, and what is predicted is the mean of their probabilities or
-quantities.
+learns the task on its own; what is predicted is the mean of their probabilities or quantities.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from mlgraph.data.taskspec import TaskSpec
@@ -34,6 +32,7 @@ class OfMembers(nn.Module):
         output: ``(batch, members, size)``.
         target: ``(batch, ...)``, the same for all members.
 
+    >>> import torch
     >>> loss = OfMembers(ObjectiveFn(nn.MSELoss(), nn.MSELoss(reduction="none")))
     >>> loss(torch.tensor([[[1.0], [3.0]]]), torch.zeros(1, 1))
     tensor(5.)
@@ -61,31 +60,20 @@ class OfMembers(nn.Module):
 
 
 def combined(output: Tensor, spec: TaskSpec) -> Tensor:
-    """One output per row that stands for all members: logits of the mean of their probabilities.
+    """One output per row that stands for all members, as the kind of task says.
 
     Shape:
         output: ``(rows, members, size)``.
         returns: ``(rows, size)``.
 
+    >>> import torch
     >>> spec = TaskSpec("classification", ("no", "yes"))
     >>> combined(torch.tensor([[[0.0], [0.0]]]), spec)
     tensor([[0.]])
     >>> combined(torch.tensor([[[1.0], [3.0]]]), TaskSpec("regression"))
     tensor([[2.]])
     """
-    if spec.kind != "classification":
-        return output.mean(1)
-    if spec.is_binary:
-        # Not logit(p): of a probability near 1 the difference to 1 is lost.
-        return _log_mean(nn.functional.logsigmoid(output)) - _log_mean(
-            nn.functional.logsigmoid(-output)
-        )
-    return _log_mean(output.log_softmax(2))
-
-
-def _log_mean(logs: Tensor) -> Tensor:
-    """The logarithm of the mean of members, from their logarithms."""
-    return logs.logsumexp(1) - torch.tensor(float(logs.shape[1])).log()
+    return spec.type.combine(output)
 
 
 def _repeated(values: Tensor, output: Tensor) -> Tensor:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -17,18 +17,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlgraph.core.param import shown
+from mlgraph.data.goal import task_types
 from mlgraph.data.prediction import Prediction
 from mlgraph.errors import ConfigError, DataError, UnknownKeyError, did_you_mean, listing
 from mlgraph.train.formula import AVERAGES, CLASSES, KINDS, TABLE, Formula
 
 Array: TypeAlias = NDArray[Any]
 
-_DEFAULTS = {"classification": "accuracy", "regression": "rmse"}
-_FAMILIES = {
-    "classification": CLASSES,
-    "regression": frozenset({"regression"}),
-    "unsupervised": frozenset[str](),
-    **{kind: frozenset({kind}) for kind in CLASSES},
+# What is usual for predictions of these; the first that fits.
+_DEFAULTS = {
+    "quantile": "pinball",
+    "normal": "nll",
+    **dict.fromkeys(("binary", "multiclass"), "accuracy"),
+    **dict.fromkeys(("regression", "multitarget"), "rmse"),
+    "multilabel": "hamming_loss",
 }
 
 
@@ -40,7 +42,7 @@ class Metric:
         name: What its column is called.
         fn: The computation: a formula, or the user's function of truth and response.
         greater_is_better: None if nobody said.
-        needs: ``"response"`` or ``"prob"``.
+        needs: ``"response"``, ``"prob"``, ``"quantiles"`` or ``"se"``.
         kinds: The kinds of task it is for.
 
     >>> metric("mae")(Prediction.regression([0, 1], [1.0, 2.0], [1.0, 4.0]))
@@ -80,7 +82,7 @@ class Metric:
     def _computed(self, formula: Formula, prediction: Prediction, truth: Array) -> float:
         weights = _weights_for(formula.function_(), prediction)
         if prediction.kind != "classification":
-            return formula(truth, prediction.response, **weights)
+            return self._of_numbers(formula, prediction, truth, weights)
         order = _order(prediction)
         classes = [(prediction.classes or ())[place] for place in order]
         codes = _codes(truth, classes)
@@ -88,12 +90,31 @@ class Metric:
             _check_present(self.name, codes, classes)
         if self.needs == "response":
             return formula(codes, _codes(prediction.response, classes), **weights)
-        if prediction.prob is None:
+        return formula(codes, self._guess(prediction)[:, order], **weights)
+
+    def _of_numbers(
+        self, formula: Formula, prediction: Prediction, truth: Array, weights: Mapping[str, Any]
+    ) -> float:
+        guess = self._guess(prediction)
+        if prediction.kind == "multilabel":
+            truth = truth.astype(np.int64)
+            guess = guess.astype(np.int64) if self.needs == "response" else guess
+        if formula.complete:
+            _check_both(self.name, truth, prediction.targets or ())
+        return formula(truth, guess, **weights)
+
+    def _guess(self, prediction: Prediction) -> Any:
+        """What the metric compares with the truth."""
+        found = getattr(prediction, self.needs)
+        if found is None:
+            words = {"prob": "probabilities", "se": "standard deviations"}
+            usual = _usual(families(prediction) - {"quantile", "normal"})
             raise DataError(
-                f"Metric {self.name!r} needs probabilities, the prediction has none.",
-                mend="use a metric of the response, such as 'accuracy'",
+                f"Metric {self.name!r} needs {words.get(self.needs, self.needs)}, "
+                "the prediction has none.",
+                mend=f"use a metric of the response, such as {usual!r}",
             )
-        return formula(codes, prediction.prob[:, order], **weights)
+        return (prediction.response, found) if self.needs == "se" else found
 
 
 Given: TypeAlias = str | Callable[..., Any] | Metric
@@ -134,13 +155,13 @@ def metric(
     return attrs.evolve(made, greater_is_better=greater_is_better)
 
 
-def resolve(metrics: Several, kind: str) -> dict[str, Metric]:
+def resolve(metrics: Several, kind: str | Collection[str]) -> dict[str, Metric]:
     """The metrics by name, checked against the kind of task.
 
     Args:
         metrics: One, several, a dict that gives them names, or None for the usual one.
-        kind: ``"classification"``, or more exactly ``"binary"`` or ``"multiclass"``;
-            ``"regression"``.
+        kind: The key of a kind of task, ``"binary"`` or ``"multiclass"``; or what metrics see
+            in its predictions, ``TaskType.scores``.
 
     Raises:
         UnknownKeyError: No metric has one of the names.
@@ -149,9 +170,13 @@ def resolve(metrics: Several, kind: str) -> dict[str, Metric]:
     >>> resolve(["rmse", "r2"], "regression")
     {'rmse': metric('rmse'), 'r2': metric('r2')}
     """
-    family = _FAMILIES.get(kind)
+    family = _family(kind)
     if not family:
-        raise ConfigError(f"A task of kind {kind!r} has no metrics.", mend="give it a target")
+        what = f"kind {kind!r}" if isinstance(kind, str) else "this kind"
+        raise ConfigError(
+            f"A task of {what} has no metrics.",
+            mend="give it a target; a kind of your own says what its predictions are in scores=",
+        )
     found: dict[str, Metric] = {}
     for item in _each(metrics, family):
         if item.name in found:
@@ -161,7 +186,7 @@ def resolve(metrics: Several, kind: str) -> dict[str, Metric]:
             )
         found[item.name] = item
         if not item.kinds & family:
-            raise _wrong_kind(item, kind)
+            raise _wrong_kind(item, kind, family)
     return found
 
 
@@ -170,7 +195,8 @@ def score(prediction: Prediction, metrics: Several = None) -> float | dict[str, 
 
     Args:
         prediction: Predictions with truth.
-        metrics: As for ``resolve``; by default accuracy or the root mean squared error.
+        metrics: As for ``resolve``; by default what the kind of task names, such as accuracy or
+            the root mean squared error.
 
     Raises:
         DataError: Truth is missing, or there are no rows.
@@ -180,21 +206,36 @@ def score(prediction: Prediction, metrics: Several = None) -> float | dict[str, 
     >>> score(prediction, ["mae", "max_error"])
     {'mae': 1.0, 'max_error': 2.0}
     """
-    kind = prediction.kind
-    if kind == "classification":
-        kind = "binary" if len(prediction.classes or ()) == 2 else "multiclass"
-    values = {name: item(prediction) for name, item in resolve(metrics, kind).items()}
+    if metrics is None and prediction.metrics:
+        chosen: Several = (
+            prediction.metrics[0] if len(prediction.metrics) == 1 else (prediction.metrics)
+        )
+        return score(prediction, chosen)
+    found = resolve(metrics, families(prediction))
+    values = {name: item(prediction) for name, item in found.items()}
     single = metrics is None or isinstance(metrics, str) or callable(metrics)
     return next(iter(values.values())) if single else values
 
 
-def metrics_for(kind: str) -> tuple[str, ...]:
+def families(prediction: Prediction) -> frozenset[str]:
+    """What metrics see in a prediction.
+
+    >>> sorted(families(Prediction.regression([0], [1.0], se=[1.0])))
+    ['normal', 'regression']
+    """
+    if prediction.kind == "classification":
+        return frozenset({"binary" if len(prediction.classes or ()) == 2 else "multiclass"})
+    more = {"quantile": prediction.quantiles, "normal": prediction.se}
+    return frozenset({prediction.kind, *(k for k, values in more.items() if values is not None)})
+
+
+def metrics_for(kind: str | Collection[str]) -> tuple[str, ...]:
     """The names of all metrics for a kind of task.
 
     >>> "log_loss" in metrics_for("classification"), "log_loss" in metrics_for("regression")
     (True, False)
     """
-    family = _FAMILIES.get(kind, frozenset())
+    family = _family(kind)
     return tuple(name for name, entry in TABLE.items() if entry.kinds & family)
 
 
@@ -230,7 +271,7 @@ def _own(given: object) -> Metric:
 
 def _each(metrics: Several, family: frozenset[str]) -> list[Metric]:
     if metrics is None:
-        return [metric(_DEFAULTS["classification" if family & CLASSES else "regression"])]
+        return [metric(_usual(family))]
     if isinstance(metrics, str) or callable(metrics):
         return [metric(metrics)]
     if isinstance(metrics, Mapping):
@@ -240,13 +281,26 @@ def _each(metrics: Several, family: frozenset[str]) -> list[Metric]:
     return [metric(item) for item in metrics]
 
 
-def _wrong_kind(item: Metric, kind: str) -> ConfigError:
+def _family(kind: str | Collection[str]) -> frozenset[str]:
+    if not isinstance(kind, str):
+        return frozenset(kind)
+    if kind in CLASSES:
+        return frozenset({kind})
+    known = task_types()
+    return frozenset(known[kind].scores) if kind in known else frozenset()
+
+
+def _usual(family: Collection[str]) -> str:
+    return next(name for key, name in _DEFAULTS.items() if key in family)
+
+
+def _wrong_kind(item: Metric, kind: str | Collection[str], family: frozenset[str]) -> ConfigError:
     near = [name for name in metrics_for(kind) if name.startswith(item.name)]
-    usual = _DEFAULTS["classification" if _FAMILIES[kind] & CLASSES else "regression"]
+    known = kind if isinstance(kind, str) else " or ".join(sorted(family))
     return ConfigError(
         f"{item.name!r} is the wrong metric for the task.",
-        why=f"the task is {kind}, the metric is for {' and '.join(sorted(item.kinds))}",
-        mend=f"use {near[0] if near else usual!r}",
+        why=f"the task is {known}, the metric is for {' and '.join(sorted(item.kinds))}",
+        mend=f"use {near[0] if near else _usual(family)!r}",
     )
 
 
@@ -260,7 +314,7 @@ def _known_truth(prediction: Prediction) -> Array:
         )
     if len(truth) == 0:
         raise DataError("A prediction of no rows has no score.")
-    missing = pc.is_null(pa.array(truth), nan_is_null=True).to_numpy(zero_copy_only=False)
+    missing = _missing(truth)
     if missing.any():
         ids = ", ".join(map(str, prediction.row_ids[missing][:5]))
         raise DataError(
@@ -269,6 +323,14 @@ def _known_truth(prediction: Prediction) -> Array:
             mend="score only the rows whose target is known",
         )
     return truth
+
+
+def _missing(truth: Array) -> NDArray[np.bool_]:
+    """The rows of which a target is unknown."""
+    flat = pc.is_null(pa.array(truth.reshape(-1)), nan_is_null=True)
+    cells = flat.to_numpy(zero_copy_only=False).reshape(len(truth), -1)
+    found: NDArray[np.bool_] = cells.any(axis=1)
+    return found
 
 
 def _order(prediction: Prediction) -> list[int]:
@@ -301,6 +363,16 @@ def _check_present(name: str, codes: NDArray[np.int64], classes: list[Any]) -> N
             f"Metric {name!r} is not defined: no row has class {listing(absent)}.",
             why="it compares the rows of each class with all others",
             mend="score more rows together, stratify, or use another metric",
+        )
+
+
+def _check_both(name: str, truth: Array, labels: Sequence[str]) -> None:
+    constant = [label for label, part in zip(labels, truth.T, strict=True) if np.ptp(part) == 0]
+    if constant:
+        raise DataError(
+            f"Metric {name!r} is not defined: label {listing(constant)} is the same in all rows.",
+            why="it compares the rows that have a label with those that have not",
+            mend="score more rows together, or use another metric",
         )
 
 

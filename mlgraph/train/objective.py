@@ -10,6 +10,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from mlgraph.data.kind import Goal
 from mlgraph.errors import ConfigError
 from mlgraph.tensor.stream import forked
 from mlgraph.train import known
@@ -17,7 +18,6 @@ from mlgraph.train.described import Description
 from mlgraph.train.lossfn import (
     Call,
     ClassWeight,
-    Goal,
     ObjectiveFn,
     SmoothBinary,
     class_weights,
@@ -103,15 +103,27 @@ class Loss(Description):
         >>> Loss.of("mse").check(Goal("regression"))
         """
         kind = kind_of(spec)
-        if kind in self.kinds:
-            return
+        if not self._fits(kind, spec):
+            target = spec.type.arity != "none"
+            raise ConfigError(
+                f"{self.name!r} is the wrong loss for the task.",
+                why=self._unfit(kind),
+                mend=f"use {default_loss(spec).name!r}" if target else "give the task a target",
+            )
+
+    def _fits(self, kind: str, spec: Goal) -> bool:
+        if kind in known.ALL_KINDS or kind == "unsupervised":
+            return kind in self.kinds
+        allowed = spec.type.losses
+        if not self.native or allowed is None:
+            return True
+        return self.name in (*allowed, default_loss(spec).name)
+
+    def _unfit(self, kind: str) -> str:
         fits = " and ".join(sorted(self.kinds))
-        supervised = kind in known.ALL_KINDS
-        raise ConfigError(
-            f"{self.name!r} is the wrong loss for the task.",
-            why=f"the task is {kind}, the loss is for {fits}" if fits else known.UNFIT[self.name],
-            mend=f"use {default_loss(spec).name!r}" if supervised else "give the task a target",
-        )
+        if fits or kind not in known.ALL_KINDS:
+            return f"the task is {kind}, the loss is for {fits or 'other targets'}"
+        return known.UNFIT[self.name]
 
     def build(
         self,
@@ -136,7 +148,7 @@ class Loss(Description):
         """
         self.closed().check(spec)
         weight = class_weights(spec, class_weight, class_counts)
-        if self.native and self.name in known.BY_CLASS:
+        if self.native and self.name in known.BY_CLASS and kind_of(spec) in known.ALL_KINDS:
             return self._classifying(spec, weight)
         rows = self._module("none")
         if weight is not None:
@@ -324,13 +336,13 @@ class Optimizer(Description):
 
 
 def default_loss(spec: Goal) -> Loss:
-    """The loss of a task when none is chosen: cross-entropy of classes, else squared error.
+    """The loss of a task when none is chosen, as its kind says.
 
     >>> from mlgraph.data.goal import Goal
     >>> default_loss(Goal("regression"))
     mse()
     """
-    return Loss.of("cross_entropy" if spec.kind == "classification" else "mse")
+    return Loss.of(spec.type.loss(), spec.type.loss_options())
 
 
 def default_optimizer() -> Optimizer:

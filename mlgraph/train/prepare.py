@@ -12,8 +12,8 @@ from mlgraph.data.batch import Feed, TensorBatches, target_tensor, weight_tensor
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, DataError, GraphError, did_you_mean, listing
+from mlgraph.net.build import initialize
 from mlgraph.net.descriptor import ModelDescriptor
-from mlgraph.net.layer import Start
 from mlgraph.net.network import network
 from mlgraph.train.encode import prediction
 from mlgraph.train.loop import Scorer, Validation
@@ -127,9 +127,7 @@ def started(descriptor: ModelDescriptor, tensors: tuple[Tensor, ...]) -> fx.Grap
     Linear(in_features=1, out_features=1, bias=True)
     """
     built = network(descriptor)
-    start = Start(dict(zip(descriptor.tokens, tensors, strict=True)))
-    for name, call in {call.module: call for call in descriptor.reachable()}.items():
-        call.layer.initialize(built.get_submodule(name), start)
+    initialize(built, descriptor, dict(zip(descriptor.tokens, tensors, strict=True)))
     return built
 
 
@@ -176,13 +174,13 @@ def has_batch_statistics(module: nn.Module) -> bool:
 
 
 def class_counts(task: Task, spec: TaskSpec) -> list[int] | None:
-    """The number of rows of each class, those of weight 0 left out; None unless classifying.
+    """The number of rows of each class, those of weight 0 left out; None without classes.
 
     >>> task = Task({"y": ["b", "a", "b"]}, target="y")
     >>> class_counts(task, TaskSpec.of(task))
     [1, 2]
     """
-    if spec.kind != "classification":
+    if not spec.classes:
         return None
     codes, weights = task.target_codes(), task.weights()
     counting = (codes >= 0) & (True if weights is None else weights > 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -26,7 +27,10 @@ from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.tensor.stream import forked
 from mlgraph.train.blame import naming_layer, refusing_step
-from mlgraph.train.callback import Callback, EarlyStopping, Progress
+from mlgraph.train.callback import Callback, ordered
+from mlgraph.train.callbacks.early_stopping import EarlyStopping
+from mlgraph.train.callbacks.progress import Progress
+from mlgraph.train.checkpoint import Checkpoint, identity, latest, resumed
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output, prediction
 from mlgraph.train.loop import Plan, Run, Validation, apply_network, history_columns, train
@@ -45,6 +49,7 @@ from mlgraph.train.prepare import (
     validation_data,
     watched,
 )
+from mlgraph.train.snapshot import kept_streams
 from mlgraph.train.trained import Trained
 
 
@@ -72,12 +77,15 @@ class Trainer(Node):
         metrics: Scores on the validation data, by name or as functions.
         monitor: The score that early stopping watches; by default the first metric, else the loss.
         eval_freq: Validate every so many epochs, and after the last.
+        accumulate: Batches whose gradients make one step of the optimizer.
         patience: Evaluations without improvement after which to stop; 0 never stops.
         min_delta: What counts as an improvement.
         restore_best_weights: End with the weights of the best evaluation; needs ``patience``.
         use_valid: Use the validation data that arrive.
         class_weight: ``"balanced"``, weights by class, or the weight of the positive class.
         progress: Show a progress bar; ``"auto"`` does in terminals and notebooks.
+        resume: Go on from the latest checkpoint in this folder, or with True in that of the
+            callback ``checkpoint``; an empty folder begins a new run. ``epochs`` stays the total.
 
     >>> Trainer(epochs=5).changed()
     {'epochs': 5}
@@ -97,20 +105,23 @@ class Trainer(Node):
     metrics: Any = param(default=(), convert=lambda value: _as_tuple(value))
     monitor: str | None = None
     eval_freq: int = param(default=1, lower=1)
+    accumulate: int = param(default=1, lower=1)
     patience: int = param(default=0, lower=0)
     min_delta: float = param(default=0.0, lower=0)
     restore_best_weights: bool = True
     use_valid: bool = True
     class_weight: Any = None
     progress: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
+    resume: bool | str | None = param(default=None, tags={"runtime"})
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
         setup = self._setup(descriptor, ctx)
         data = self._training_data(descriptor)
-        with forked(ctx.seed, setup.device):
+        saved = self._saved(setup)
+        with kept_streams(), forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
-            _train(run, setup, descriptor)
+            _train(run, setup, descriptor, saved)
         return (None,), _state(run, descriptor, setup)
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
@@ -165,15 +176,15 @@ class Trainer(Node):
             optimizer=descriptor.optimizer or default_optimizer(),
             metrics=metrics,
             # Ours come last: they see what the others made of the scores.
-            callbacks=(*descriptor.callbacks.values(), *own),
+            callbacks=ordered((*descriptor.callbacks.values(), *own)),
         )
 
     def _scored(
         self, spec: TaskSpec, ctx: Context
     ) -> tuple[Mapping[str, Metric], tuple[Callback, ...]]:
         """The metrics, and our own callbacks, one of which may watch a metric."""
-        metrics = resolve_metrics(self.metrics, spec.kind) if self.metrics else {}
-        own: list[Callback] = [Progress()] if shows_progress(self.progress) else []
+        metrics = resolve_metrics(self.metrics, spec.type.scores) if self.metrics else {}
+        own: list[Callback] = [Progress(show=True)] if shows_progress(self.progress) else []
         if self.patience:
             own.insert(0, self._early_stopping(metrics, ctx))
         return metrics, tuple(own)
@@ -186,8 +197,26 @@ class Trainer(Node):
             )
         name, greater = watched(self.monitor, metrics)
         return EarlyStopping(
-            name, greater, self.patience, self.min_delta, self.restore_best_weights
+            monitor=name,
+            greater_is_better=greater,
+            patience=self.patience,
+            min_delta=self.min_delta,
+            restore=self.restore_best_weights,
         )
+
+    def _saved(self, setup: _Setup) -> Mapping[str, Any] | None:
+        """The checkpoint to go on from."""
+        if not self.resume:
+            return None
+        if isinstance(self.resume, str):
+            return latest(Path(self.resume))
+        paths = [c.path for c in setup.callbacks if isinstance(c, Checkpoint) and c.enabled]
+        if not paths:
+            raise ConfigError(
+                "resume=True needs the callback 'checkpoint', and there is none.",
+                mend='po("torch_callbacks", [callback("checkpoint", path=...)]), or resume=path',
+            )
+        return latest(Path(paths[0])) if Path(paths[0]).exists() else None
 
     def _training_data(self, descriptor: ModelDescriptor) -> TensorBatches:
         return training_data(descriptor, self.batch_size, self.drop_last)
@@ -207,9 +236,17 @@ class Trainer(Node):
             objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
             optimizer=setup.optimizer.build(list(built.parameters())),
             batches=attrs.evolve(data, merge_last=has_batch_statistics(built)).to(device),
-            plan=Plan(epochs=self.epochs, shuffle=self.shuffle, eval_freq=self.eval_freq),
+            plan=self._plan(),
             seed=ctx.seed,
             validation=self._validation(setup.metrics, descriptor, ctx, device),
+        )
+
+    def _plan(self) -> Plan:
+        return Plan(
+            epochs=self.epochs,
+            shuffle=self.shuffle,
+            eval_freq=self.eval_freq,
+            accumulate=self.accumulate,
         )
 
     def _validation(
@@ -243,12 +280,16 @@ class _Setup:
     callbacks: tuple[Callback, ...]
 
 
-def _train(run: Run, setup: _Setup, descriptor: ModelDescriptor) -> None:
+def _train(
+    run: Run, setup: _Setup, descriptor: ModelDescriptor, saved: Mapping[str, Any] | None
+) -> None:
+    if saved is not None or any(isinstance(c, Checkpoint) for c in setup.callbacks):
+        run.identity = identity(run, descriptor, setup.loss, setup.optimizer)
     with (
         naming_layer(run.network, _layers(descriptor)),
         refusing_step(run.optimizer, setup.optimizer),
     ):
-        train(run, setup.callbacks)
+        train(run, setup.callbacks, None if saved is None else partial(resumed, saved=saved))
 
 
 def _layers(descriptor: ModelDescriptor) -> list[str]:

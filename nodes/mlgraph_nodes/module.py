@@ -128,6 +128,8 @@ class Kept:
 
     __slots__ = ("_module", "digest")
 
+    how_to_save = "pass the class of the module, or a function that makes it"
+
     def __init__(self, module: nn.Module) -> None:
         _refuse_lazy(module)
         if any(tensor.is_meta for tensor in module.state_dict().values()):

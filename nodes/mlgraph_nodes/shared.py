@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -72,6 +73,12 @@ class Tied(Layer):
 
     def initialize(self, module: nn.Module, ctx: Start) -> None:
         self.layer.initialize(module, ctx)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Layer, tuple[TensorSpec, ...]]]:
+        from mlgraph_nodes.linear import Linear
+
+        yield cls(layer=Linear(out_features=2), name="tower.first"), (TensorSpec((5, 3)),)
 
 
 class Shared(Macro):

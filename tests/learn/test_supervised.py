@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.utils import get_tags
 
 from mlgraph import DataError, Graph, nn, po
 
@@ -127,11 +129,10 @@ def test_integers_are_quantities_for_a_regressor(line: Arrays) -> None:
     assert estimator.predict(X).dtype == np.float64
 
 
-@pytest.mark.parametrize("make", [Graph.as_classifier, Graph.as_regressor])
-def test_several_targets_are_refused(blobs: Arrays, make: Any) -> None:
+def test_a_classifier_has_one_target(blobs: Arrays) -> None:
     X, y = blobs
     with pytest.raises(ValueError, match="y should be a 1d array"):
-        make(linear()).fit(X, np.column_stack([y, y]))
+        linear().as_classifier().fit(X, np.column_stack([y, y]))
 
 
 def test_a_column_of_targets_is_taken_with_a_warning(line: Arrays) -> None:
@@ -243,3 +244,24 @@ def test_weights_are_not_changed(blobs: Arrays) -> None:
     weights = np.arange(120.0)
     linear(1).as_classifier().fit(*blobs, sample_weight=weights)
     np.testing.assert_array_equal(weights, np.arange(120.0))
+
+
+# Several targets
+
+
+def test_a_regressor_learns_several_targets(line: Any) -> None:
+    X, y = line
+    both = np.column_stack([y, -2 * y])
+    estimator = (nn("linear") >> po("torch_model", epochs=100)).as_regressor(random_state=1)
+    found = estimator.fit(X, both, sample_weight=np.ones(len(y))).predict(X)
+    assert found.shape == both.shape and found.dtype == np.float64
+    assert estimator.score(X, both) > 0.9
+    assert get_tags(estimator).target_tags.multi_output
+
+
+def test_estimators_of_scikit_learn_have_one_target(line: Any) -> None:
+    X, y = line
+    estimator = po(LinearRegression()).as_graph().as_regressor()
+    assert not get_tags(estimator).target_tags.multi_output
+    with pytest.raises(DataError, match="cannot learn this task"):
+        estimator.fit(X, np.column_stack([y, y]))

@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
+from mlgraph import nn, po
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
 from mlgraph.errors import ConfigError, DataError, GraphError
@@ -17,9 +18,9 @@ from mlgraph_nodes.target import (
     TargetMutate,
     TargetScale,
     TargetTrafoScaleRange,
-    Threshold,
     with_target,
 )
+from mlgraph_nodes.threshold import Threshold
 
 TRAFOS = [
     TargetScale(),
@@ -186,3 +187,87 @@ def test_a_tree_can_be_used_with_thresholds_on_validation_data():
     data = Task({"x": [0.0, 1.0, 2.0, 3.0], "y": ["a", "a", "b", "b"]}, target="y")
     graph = Learner(estimator=DecisionTreeClassifier()) >> Threshold()
     assert len(graph.fit(data, valid=[1]).predict(data)) == 4
+
+
+# Other kinds of task
+
+
+def several() -> Task:
+    x = np.random.default_rng(0).normal(size=40)
+    columns = {"x": x, "u": np.exp(x) + 1, "v": 1000 + 100 * x}
+    return Task(columns, target=["u", "v"])
+
+
+@pytest.mark.parametrize("trafo", TRAFOS, ids=repr)
+def test_each_of_several_targets_is_transformed_on_its_own(trafo) -> None:
+    fitted = trafo.as_graph().fit(several())
+    back, turned = fitted.predict(several()).values()
+    back, turned = (turned, back) if isinstance(back, Task) else (back, turned)
+    for i, name in enumerate(several().targets):
+        alone = trafo.as_graph().fit(several().with_target(name)).predict(several())
+        task_of_one = next(value for value in alone.values() if isinstance(value, Task))
+        np.testing.assert_allclose(turned.target_codes()[:, i], task_of_one.target_codes())
+    given = Prediction.multitarget(turned.row_ids, turned.target_codes(), turned.targets)
+    found = pickle.loads(pickle.dumps(back)).invert(given)
+    np.testing.assert_allclose(found.response, several().target_codes())
+    np.testing.assert_allclose(found.truth, several().target_codes())
+    assert found.targets == ("u", "v")
+
+
+def test_a_target_that_cannot_be_transformed_is_named_among_several() -> None:
+    data = several().with_target_values(several().target_codes() - [0, 2000])
+    with pytest.raises(DataError, match="infinite or undefined") as refused:
+        TargetMutate(trafo=np.log).as_graph().fit(data)
+    assert refused.value.where.endswith("column 'v'")
+
+
+@pytest.mark.parametrize("kind", ["multitarget", "quantile", "normal"])
+def test_a_scaled_target_is_predicted_in_its_own_units(kind: str) -> None:
+    target = ["u", "v"] if kind == "multitarget" else "v"
+    data = several().with_target(target, kind)
+    fast = po("torch_optimizer", "adamw", lr=0.05)
+    model = nn("head") >> fast >> po("torch_model", epochs=100, progress=False)
+    fitted = with_target(ingress(data) >> model, TargetScale()).fit(data, seed=1)
+    found = fitted.predict(data)
+    truth = data.target_codes()
+    assert np.abs(found.response - truth).mean() < 0.2 * truth.std()
+    assert np.array_equal(found.truth, truth)
+    if kind == "normal":
+        assert 0 < found.se.mean() < truth.std()
+    if kind == "quantile":
+        assert (found.quantiles[0.1] <= found.quantiles[0.9]).all()
+    assert found.score() > 0
+
+
+def ingress(data: Task):
+    """The features only: the other quantity would say too much."""
+    return po("select", columns=["x"])
+
+
+def test_a_distribution_stays_what_it_is_only_under_linear_functions() -> None:
+    normal = task().with_target("y", "normal")
+    with pytest.raises(DataError, match="cannot transform the target of a task of kind 'normal'"):
+        TargetMutate(trafo=np.log, inverter=np.exp).as_graph().fit(normal)
+    for trafo in TRAFOS[:2]:
+        trafo.as_graph().fit(normal)
+
+
+def test_deviations_scale_with_the_target() -> None:
+    normal = task().with_target("y", "normal")
+    fitted = TargetScale().as_graph().fit(normal)
+    inverse = fitted.outputs["targetscale.fun"]
+    given = Prediction.regression(normal.row_ids, np.zeros(30), se=np.full(30, 0.5))
+    scale = normal.target_codes().std()
+    np.testing.assert_allclose(inverse.invert(given).se, 0.5 * scale)
+
+
+def test_labels_have_nothing_to_transform() -> None:
+    data = Task({"x": [1, 2], "p": [True, False], "q": [True, True]}, target=["p", "q"])
+    with pytest.raises(DataError, match="transforms quantities"):
+        TargetScale().as_graph().fit(data)
+
+
+def test_a_threshold_is_refused_for_labels() -> None:
+    given = Prediction.multilabel([0], [[0.2, 0.9]], ["p", "q"])
+    with pytest.raises(DataError, match="chooses between classes"):
+        Threshold().apply(None, {"input": given}, None)

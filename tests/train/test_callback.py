@@ -1,266 +1,228 @@
 """Callbacks are parameters; what they remember of a run is not in them."""
 
-import io
-import math
+import copy
+import json
 import pickle
-import sys
 from types import SimpleNamespace
+from typing import ClassVar
 
 import attrs
 import pytest
-import torch
 from torch import nn as tnn
 
-from mlgraph.train.callback import EVENTS, Best, Callback, EarlyStopping, Progress, hooks
+from mlgraph import ConfigError, param, tune
+from mlgraph.errors import UnknownParameterError
+from mlgraph.train.callback import (
+    EVENTS,
+    PREDICT_EVENTS,
+    Callback,
+    Predicting,
+    bound,
+    ordered,
+    predicting,
+)
 
 
-class FakeRun:
-    """A run that is driven by hand, one evaluation at a time."""
+class Counting(Callback):
+    """Stops after some epochs."""
 
-    def __init__(self, epochs=100):
-        self.network = tnn.Linear(1, 1, bias=False)
-        self.optimizer = None
-        self.epochs = epochs
-        self.epoch = self.step = self.global_step = self.best_epoch = 0
-        self.scores = {}
-        self.stopped = ""
+    epochs: int = param(default=3, lower=1)
+    words: tuple[str, ...] = ()
 
-    def stop(self, reason):
-        self.stopped = reason
+    def start(self, run):
+        return [run.epochs]
+
+    def on_epoch_end(self, run, state):
+        state.append(run.epoch)
 
 
-def drive(stopping, scores, run=None, monitor="valid_loss"):
-    """Evaluations with these scores until the training is stopped; the weight is the epoch."""
-    run = run or FakeRun()
-    events = hooks([stopping], run)
-    for score in scores:
-        run.epoch += 1
-        with torch.no_grad():
-            run.network.weight.fill_(run.epoch)
-        run.scores = {"train_loss": 0.0, monitor: score}
-        for hook in events["on_valid_end"]:
-            hook()
-        if run.stopped:
-            break
-    for hook in events["on_train_end"]:
-        hook()
-    return run
+class Holding(Callback):
+    """Holds another callback."""
+
+    inner: tuple[Callback, ...] = ()
 
 
-def stopping(patience=2, greater=False, **kwargs):
-    return EarlyStopping("valid_loss", greater, patience, **kwargs)
+# Values
 
 
-# Early stopping
-
-
-def test_training_stops_after_that_many_evaluations_without_improvement():
-    run = drive(stopping(2), [3.0, 2.0, 2.5, 2.1, 1.0])
-    assert run.epoch == 4
-    assert run.best_epoch == 2
-    assert run.stopped == "valid_loss did not improve for 2 evaluations"
-
-
-def test_an_improvement_starts_the_count_again():
-    run = drive(stopping(2), [3.0, 3.1, 2.0, 2.1, 1.0, 1.1, 1.2])
-    assert (run.epoch, run.best_epoch) == (7, 5)
-
-
-def test_with_a_score_to_maximise_lower_is_worse():
-    run = drive(stopping(1, greater=True), [0.5, 0.6, 0.4])
-    assert (run.epoch, run.best_epoch) == (3, 2)
-    assert drive(stopping(1), [0.5, 0.6, 0.4]).epoch == 2
-
-
-def test_an_improvement_has_to_be_greater_than_min_delta():
-    assert not stopping(min_delta=0.5).improves(1.5, 2.0)
-    assert stopping(min_delta=0.5).improves(1.25, 2.0)
-    assert not stopping(greater=True, min_delta=0.5).improves(2.0, 1.5)
-    assert stopping(greater=True, min_delta=0.5).improves(2.25, 1.5)
-
-
-def test_an_equal_score_is_no_improvement():
-    assert not stopping().improves(1.0, 1.0)
-    assert drive(stopping(2), [1.0, 1.0, 1.0]).epoch == 3
-
-
-def test_small_steps_are_compared_with_the_best_score_and_add_up():
-    run = drive(stopping(3, min_delta=1.0), [5.0, 4.6, 4.2, 3.8, 3.4])
-    assert run.best_epoch == 4
-    assert not run.stopped
-
-
-@pytest.mark.parametrize("greater", [False, True])
-def test_nan_never_improves_and_counts_as_an_evaluation(greater):
-    run = drive(stopping(2, greater), [1.0, math.nan, math.nan, 0.5])
-    assert (run.epoch, run.best_epoch) == (3, 1)
-    assert run.stopped
-
-
-def test_any_number_is_better_than_nan():
-    for greater in (False, True):
-        assert stopping(greater=greater).improves(5.0, math.nan)
-        assert drive(stopping(3, greater), [math.nan, math.nan, 7.0]).best_epoch == 3
-
-
-def test_if_all_scores_are_nan_no_epoch_is_best_and_weights_stay():
-    run = drive(stopping(2), [math.nan] * 5)
-    assert (run.epoch, run.best_epoch) == (2, 0)
-    assert run.network.weight.item() == 2
-
-
-def test_infinity_can_be_improved_upon():
-    assert stopping().improves(1.0, math.inf)
-    assert not stopping().improves(math.inf, math.inf)
-
-
-def test_the_best_weights_come_back_at_the_end():
-    run = drive(stopping(2), [3.0, 1.0, 2.0, 2.0])
-    assert run.network.weight.item() == 2
-
-
-def test_the_best_weights_come_back_also_when_nothing_was_stopped():
-    run = drive(stopping(10), [3.0, 1.0, 2.0, 2.0])
-    assert not run.stopped
-    assert run.network.weight.item() == 2
-
-
-def test_without_restoring_the_last_weights_stay_and_the_best_epoch_is_known():
-    run = drive(stopping(2, restore=False), [3.0, 1.0, 2.0, 2.0])
-    assert run.network.weight.item() == 4
-    assert run.best_epoch == 2
-
-
-def test_kept_weights_are_copies():
-    run = FakeRun()
-    (hook,) = hooks([stopping()], run)["on_valid_end"]
-    run.scores = {"valid_loss": 1.0}
-    hook()
-    with torch.no_grad():
-        run.network.weight.fill_(99.0)
-    state = Best()
-    stopping().on_valid_end(run, state)
-    with torch.no_grad():
-        run.network.weight.fill_(0.0)
-    assert state.tensors["weight"].item() == 99.0
-
-
-def test_an_edited_score_is_the_one_that_counts():
-    class Spoil(Callback):
-        def on_valid_end(self, run, state):
-            run.scores["valid_loss"] = 9.0
-
-    run = FakeRun()
-    events = hooks([Spoil(), stopping(1)], run)
-    for score in (3.0, 1.0):
-        run.epoch += 1
-        run.scores = {"valid_loss": score}
-        for hook in events["on_valid_end"]:
-            hook()
-    assert run.stopped
-
-
-# Memory
-
-
-def test_one_callback_serves_several_runs_at_once():
-    shared = stopping(2)
-    one, two = FakeRun(), FakeRun()
-    first, second = hooks([shared], one)["on_valid_end"], hooks([shared], two)["on_valid_end"]
-    for run, events, score in (
-        (one, first, 1.0),
-        (two, second, 5.0),
-        (one, first, 2.0),
-        (two, second, 4.0),
-        (one, first, 2.0),
-        (two, second, 3.0),
-    ):
-        run.epoch += 1
-        run.scores = {"valid_loss": score}
-        events[0]()
-    assert one.stopped and not two.stopped
-    assert (one.best_epoch, two.best_epoch) == (1, 3)
-
-
-def test_a_second_run_starts_without_memory_of_the_first():
-    shared = stopping(2)
-    assert drive(shared, [1.0, 2.0, 2.0]).epoch == drive(shared, [5.0, 6.0, 6.0]).epoch == 3
-
-
-def test_callbacks_are_values():
-    assert stopping(2) == stopping(2) != stopping(3)
-    assert hash(stopping(2)) == hash(stopping(2))
-    assert pickle.loads(pickle.dumps(stopping(2))) == stopping(2)
-    assert Progress() == Progress()
+def test_a_subclass_is_a_frozen_class_with_a_key():
+    assert Counting.key == "counting"
+    assert Counting().parameters() == {
+        "epochs": 3,
+        "words": (),
+        "enabled": True,
+        "weight": 0.0,
+    }
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        stopping(2).patience = 3
+        Counting().epochs = 5
+
+
+def test_equal_content_is_equal_and_another_parameter_is_not():
+    assert Counting(epochs=5) == Counting(epochs=5) != Counting(epochs=4)
+    assert hash(Counting(epochs=5)) == hash(Counting(epochs=5))
+    assert Counting(words=["a"]) == Counting(words=("a",))
+    assert Counting() != Holding()
+    assert Counting() != 3
+
+
+def test_copies_and_pickles_are_equal():
+    one = Counting(epochs=5)
+    hash(one)
+    for other in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert other == one and hash(other) == hash(one)
+
+
+def test_the_json_says_everything_and_survives():
+    content = Holding(inner=[Counting(epochs=5)]).to_json()
+    assert json.loads(json.dumps(content)) == content
+    assert content["key"] == "holding"
+    (inner,) = content["params"]["inner"]
+    assert inner["is"]["params"]["epochs"] == 5
+    assert inner["is"]["class"].endswith(":Counting")
+
+
+def test_the_repr_is_how_it_is_made():
+    assert repr(Counting()) == 'callback("counting")'
+    assert repr(Counting(epochs=5, weight=2)) == 'callback("counting", epochs=5, weight=2.0)'
+
+
+def test_values_are_checked_against_type_and_bounds():
+    with pytest.raises(ConfigError, match=r'callback\("counting"\) cannot take epochs=0') as caught:
+        Counting(epochs=0)
+    assert caught.value.why == "expected a number of at least 1"
+    with pytest.raises(ConfigError, match="enabled='no'"):
+        Counting(enabled="no")
+
+
+def test_unknown_and_missing_parameters_are_named():
+    class Asking(Callback):
+        answer: int
+
+    with pytest.raises(UnknownParameterError, match="no parameter 'epoch'") as caught:
+        Counting.create({"epoch": 3})
+    assert caught.value.mend == "Did you mean 'epochs'?"
+    with pytest.raises(ConfigError, match=r'callback\("asking"\) needs \'answer\''):
+        Asking.create({})
+
+
+def test_parameters_are_changed_by_path():
+    holding = Holding(inner=[Counting(), Counting(epochs=5)])
+    changed = holding.with_parameters({"inner__1__epochs": 7, "enabled": False})
+    assert changed.inner == (Counting(), Counting(epochs=7))
+    assert not changed.enabled
+    assert holding.inner[1].epochs == 5
+    for path in ("inner__2__epochs", "inner__0__wrong", "outer"):
+        with pytest.raises(UnknownParameterError):
+            holding.with_parameters({path: 1})
+
+
+def test_tokens_are_found_wherever_they_are():
+    holding = Holding(inner=[Counting(epochs=tune(1, 9))], enabled=tune([True, False]))
+    assert holding.tokens() == {
+        "inner__0__epochs": tune(1, 9),
+        "enabled": tune([True, False]),
+    }
+
+
+def test_what_depends_on_several_parameters_is_checked_once_no_token_is_left():
+    class Ordered(Callback):
+        low: int = 0
+        high: int = 1
+
+        def validate(self):
+            if self.low > self.high:
+                raise ConfigError("low is above high")
+
+    with pytest.raises(ConfigError, match="low is above high"):
+        Ordered(low=2)
+    open_ = Ordered(low=2, high=tune(0, 5))
+    with pytest.raises(ConfigError, match="low is above high"):
+        open_.with_parameters({"high": 1})
+
+
+# Hooks
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("on_epoch_ended", "on_epoch_end"), ("on_batch_start", "on_batch_")]
+)
+def test_a_hook_of_another_name_is_refused_when_the_class_is_made(name, meant):
+    with pytest.raises(ConfigError, match=f"a hook '{name}', and there is no such event") as caught:
+        type("Misspelt", (Callback,), {name: lambda self, run, state: None})
+    assert meant in str(caught.value)
+
+
+@pytest.mark.parametrize("event", [*EVENTS, *PREDICT_EVENTS])
+def test_every_event_may_have_a_hook(event):
+    called = []
+    made = type(
+        "Hooked", (Callback,), {event: lambda self, run, state: called.append((run, state))}
+    )
+    (hook,) = bound([made()], ["memory"], "run", [event])[event]
+    hook()
+    assert called == [("run", "memory")]
 
 
 def test_a_hook_gets_the_run_and_what_start_returned():
-    class Counting(Callback):
-        def start(self, run):
-            return [run.epochs]
-
-        def on_epoch_end(self, run, state):
-            state.append(run.epoch)
-            seen.append(state)
-
-    seen = []
-    events = hooks([Counting()], SimpleNamespace(epochs=3, epoch=1))
+    run = SimpleNamespace(epochs=3, epoch=1)
+    state = Counting().start(run)
+    events = bound([Counting()], [state], run)
     events["on_epoch_end"][0]()
     events["on_epoch_end"][0]()
-    assert seen[0] is seen[1]
-    assert seen[0] == [3, 1, 1]
+    assert state == [3, 1, 1]
 
 
 def test_events_nobody_waits_for_have_no_hooks():
-    class One(Callback):
-        def on_batch_end(self, run, state):
-            pass
-
-    found = hooks([One(), Callback()], FakeRun())
+    found = bound([Counting(), Callback()], [[], None], None)
     assert list(found) == list(EVENTS)
-    assert [event for event, ready in found.items() if ready] == ["on_batch_end"]
+    assert [event for event, ready in found.items() if ready] == ["on_epoch_end"]
 
 
-# Progress
+def test_hooks_of_predictions_get_no_memory():
+    seen = []
 
+    class Watching(Callback):
+        def on_predict_batch_end(self, run, state):
+            seen.append((run.step, state))
 
-def show(run, epochs):
-    events = hooks([Progress()], run)
-    for hook in events["on_train_begin"]:
+    run = Predicting(tnn.Identity(), None, step=2)
+    events = predicting([Watching(), Watching(enabled=False)], run)
+    assert list(events) == list(PREDICT_EVENTS)
+    for hook in events["on_predict_batch_end"]:
         hook()
-    for _ in range(epochs):
-        run.epoch += 1
-        run.scores = {"train_loss": 0.123456, "valid_accuracy": 0.5}
-        for hook in events["on_epoch_end"]:
-            hook()
-    for hook in events["on_exit"]:
-        hook()
+    assert seen == [(2, None)]
 
 
-def test_progress_is_shown_where_nobody_watches_without_an_error(monkeypatch):
-    out = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", out)
-    show(FakeRun(epochs=3), epochs=3)
-    assert "3/3" in out.getvalue()
-    assert "train_loss 0.1235" in out.getvalue()
+# Order
 
 
-def test_progress_ends_cleanly_when_the_training_ends_early(monkeypatch):
-    out = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", out)
-    show(FakeRun(epochs=5), epochs=2)
-    assert "2/5" in out.getvalue()
+def test_callbacks_come_by_weight_and_equal_ones_in_the_order_given():
+    class Light(Callback):
+        weight: float = -1.0
+
+    a, b = Counting(epochs=1), Counting(epochs=2)
+    last = Counting(weight=float("inf"))
+    assert ordered([last, a, Light(), b]) == (Light(), a, b, last)
+    assert ordered([b, a, Light(weight=1)]) == (b, a, Light(weight=1))
 
 
-def test_progress_that_never_began_can_end():
-    run = FakeRun()
-    for hook in hooks([Progress()], run)["on_exit"]:
-        hook()
+def test_what_is_not_enabled_takes_no_part():
+    assert ordered([Counting(enabled=False), Counting()]) == (Counting(),)
 
 
-def test_two_bars_may_be_shown_one_after_the_other(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    for _ in range(2):
-        show(FakeRun(epochs=1), epochs=1)
+def test_a_plain_class_attribute_is_the_default_of_the_weight():
+    class Plain(Callback):
+        weight = 7
+
+    class Stated(Callback):
+        weight: ClassVar[float] = 8.0
+        enabled = False
+
+    assert (Plain().weight, Plain(weight=1).weight, Stated().weight) == (7.0, 1.0, 8.0)
+    assert not Stated().enabled
+
+
+@pytest.mark.parametrize("weight", [float("nan"), "late", None])
+def test_a_weight_that_orders_nothing_is_refused(weight):
+    with pytest.raises(ConfigError, match="weight"):
+        Counting(weight=weight)

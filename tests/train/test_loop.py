@@ -7,7 +7,7 @@ from torch import nn
 
 from mlgraph import DataError
 from mlgraph.data.batch import TensorBatches
-from mlgraph.train.callback import EVENTS, Callback
+from mlgraph.train.callback import EVENTS
 from mlgraph.train.loop import (
     Plan,
     Run,
@@ -46,23 +46,33 @@ def valid(rows=3, size=2, scorer=lambda output: {}, weights=None):
     return Validation(batches=data(rows, size, weights, seed=9), scorer=scorer)
 
 
-class Recorder(Callback):
+class Double:
+    """Behaves like a callback, and remembers what it likes."""
+
+    enabled, weight = True, 0.0
+
+    def start(self, run):
+        return None
+
+    def hook(self, event):
+        return getattr(self, event, None)
+
+
+class Recorder(Double):
     """Remembers which events came, and what was seen then."""
 
     def __init__(self, look=lambda run: None, only=EVENTS):
-        self.seen = []
-        for event in only:
-            setattr(self, event, self._hook(event, look))
+        self.seen, self.look, self.only = [], look, only
 
-    def _hook(self, event, look):
+    def hook(self, event):
         def hook(run, state):
-            found = look(run)
+            found = self.look(run)
             self.seen.append(event if found is None else (event, found))
 
-        return hook
+        return hook if event in self.only else None
 
 
-class At(Callback):
+class At(Double):
     """Does something at one event."""
 
     def __init__(self, event, action):
@@ -232,7 +242,7 @@ def test_no_epochs_change_nothing():
     assert run.history == []
 
 
-@pytest.mark.parametrize("event", [*STEP, "on_epoch_begin", "on_valid_batch_end", "on_epoch_end"])
+@pytest.mark.parametrize("event", [*STEP, "on_epoch_begin", "on_valid_batch_end"])
 def test_an_interruption_keeps_the_last_complete_epoch(event):
     def interrupt(run):
         if run.epoch == 3:
@@ -421,10 +431,12 @@ def test_no_step_waits_for_the_device(counted, weights):
 
 
 def test_callbacks_that_do_nothing_in_a_step_cost_nothing_in_it():
-    from mlgraph.train.callback import EarlyStopping, hooks
+    from mlgraph.train.callback import bound
+    from mlgraph.train.callbacks.early_stopping import EarlyStopping
 
-    found = hooks([EarlyStopping("valid_loss", False, 3)], make_run())
-    assert [event for event in EVENTS if found[event]] == ["on_valid_end", "on_train_end"]
+    found = bound([EarlyStopping()], [None], make_run())
+    waited = [event for event in EVENTS if found[event]]
+    assert waited == ["on_train_begin", "on_valid_end", "on_train_end"]
 
 
 # The rest
@@ -451,3 +463,33 @@ def test_history_is_columns_with_gaps():
     columns = history_columns(rows)
     assert columns == {"epoch": [1, 2], "a": [0.5, 0.4], "b": [None, 0.1]}
     assert history_columns([]) == {}
+
+
+# Whole steps of several batches
+
+
+def test_an_interruption_after_an_epoch_keeps_it():
+    def interrupt(run):
+        if run.epoch == 3:
+            raise KeyboardInterrupt
+
+    run = train(make_run(epochs=9), [At("on_epoch_end", interrupt)])
+    three = train(make_run(epochs=3))
+    assert run.interrupted and run.epoch == 3 and run.history == three.history
+    assert torch.equal(run.network.weight, three.network.weight)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accumulated_batches_make_the_step_of_one_large_batch(weighted):
+    weights = torch.ones(7) if weighted else None
+    small = train(make_run(batches=data(7, 2, weights), epochs=3, accumulate=2, shuffle=False))
+    large = train(make_run(batches=data(7, 4, weights), epochs=3, shuffle=False))
+    assert torch.allclose(small.network.weight, large.network.weight, rtol=1e-6)
+    assert small.global_step == 12 and large.global_step == 6
+
+
+def test_gradients_are_complete_when_they_are_shown():
+    seen = []
+    counted = At("on_after_backward", lambda run: seen.append(run.step))
+    train(make_run(batches=data(7, 2), epochs=1, accumulate=3), [counted])
+    assert seen == [3, 4]

@@ -17,15 +17,13 @@ from torch.nn import functional as F
 
 from mlgraph.core.param import tune
 from mlgraph.core.value import canonical
+from mlgraph.data.goal import Goal
 from mlgraph.errors import ConfigError, UnknownKeyError, UnknownParameterError
 from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
 
 
-@attrs.frozen
-class Spec:
-    kind: str = "classification"
-    classes: tuple[Any, ...] = ()
-    positive: Any = None
+def Spec(kind: str = "classification", **known: Any) -> Goal:
+    return Goal(kind, **known)
 
 
 BINARY = Spec(classes=("no", "yes"), positive="yes")
@@ -36,7 +34,7 @@ UNSUPERVISED = Spec("unsupervised")
 SPECS = {"binary": BINARY, "multiclass": MULTI, "regression": REGRESSION}
 
 
-def batch(spec: Spec, n: int = 10, seed: int = 0) -> tuple[Tensor, Tensor]:
+def batch(spec: Goal, n: int = 10, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     if spec.kind == "classification" and len(spec.classes) > 2:
         target = torch.arange(n) % len(spec.classes)
@@ -382,7 +380,7 @@ def test_binary_label_smoothing_equals_that_of_two_classes() -> None:
         (REGRESSION, None),
     ],
 )
-def test_mean_rows_and_weighted_mean_agree(spec: Spec, weight: Any) -> None:
+def test_mean_rows_and_weighted_mean_agree(spec: Goal, weight: Any) -> None:
     objective = default_loss(spec).build(spec, weight)
     output, target = batch(spec)
     ones, some = torch.ones(10), torch.rand(10)
@@ -427,7 +425,7 @@ def test_class_weights_and_label_smoothing_weigh_rows() -> None:
 
 @pytest.mark.parametrize("name", ["cross_entropy", "bce_with_logits"])
 @pytest.mark.parametrize("spec", [BINARY, FLIPPED])
-def test_one_number_weighs_the_positive_class(name: str, spec: Spec) -> None:
+def test_one_number_weighs_the_positive_class(name: str, spec: Goal) -> None:
     output, target = batch(spec)
     objective = Loss.of(name).build(spec, 4.0)
     rows = F.binary_cross_entropy_with_logits(output, target, reduction="none")
@@ -476,7 +474,7 @@ def test_a_class_without_rows_does_not_spoil_balanced_weights() -> None:
         (REGRESSION, 2.0, "without classes"),
     ],
 )
-def test_class_weights_that_do_not_fit_are_refused(spec: Spec, weight: Any, text: str) -> None:
+def test_class_weights_that_do_not_fit_are_refused(spec: Goal, weight: Any, text: str) -> None:
     with pytest.raises(ConfigError, match="class_weight does not fit") as raised:
         default_loss(spec).build(spec, weight)
     assert text in str(raised.value)
@@ -500,7 +498,7 @@ def test_an_ignored_class_takes_no_part() -> None:
     ],
 )
 def test_options_by_code_that_do_not_fit_are_refused(
-    spec: Spec, options: dict[str, Any], weight: Any
+    spec: Goal, options: dict[str, Any], weight: Any
 ) -> None:
     with pytest.raises(ConfigError, match="use class_weight instead"):
         Loss.of("cross_entropy", options).build(spec, weight)
@@ -525,7 +523,7 @@ def test_what_a_loss_holds_moves_with_it() -> None:
 
 
 @pytest.mark.parametrize("spec", [BINARY, MULTI])
-def test_stacked_losses_are_those_of_each_alone(spec: Spec) -> None:
+def test_stacked_losses_are_those_of_each_alone(spec: Goal) -> None:
     batches = [batch(spec, seed=seed) for seed in range(3)]
     output, target = (torch.stack(part) for part in zip(*batches, strict=True))
     weight = dict(zip(spec.classes, (1.0, 2.0, 3.0), strict=False))

@@ -2,7 +2,6 @@
 
 import math
 
-import attrs
 import numpy as np
 import pytest
 import torch
@@ -10,7 +9,7 @@ from torch import nn as tnn
 
 from mlgraph import ConfigError, DataError, MLGraphError, Task, nn, po
 from mlgraph.data.taskspec import TaskSpec
-from mlgraph.train.callback import Callback
+from mlgraph.train.callbacks.functions import Functions
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.metric import resolve
 from mlgraph.train.prepare import check_batches, class_counts, scorer, watched
@@ -157,38 +156,17 @@ def test_a_check_trains_nothing_and_reports_validation_data_too():
 # Callbacks
 
 
-@attrs.frozen
-class Watch(Callback):
-    """Remembers, in a list of the caller's, the scores it saw."""
+def test_callbacks_of_the_description_run_before_early_stopping():
+    seen = []
 
-    seen: list = attrs.field(factory=list, eq=False)
-
-    def on_valid_end(self, run, state):
-        self.seen.append(dict(run.scores))
+    def watch(run):
+        seen.append(dict(run.scores))
         run.scores["valid_loss"] = float(run.epoch)
 
-
-def test_callbacks_of_the_description_run_before_early_stopping():
-    from mlgraph.core.node import Node
-    from mlgraph.core.port import Port
-    from mlgraph.data.batch import Feed
-    from mlgraph.net.descriptor import ModelDescriptor
-
-    watch = Watch()
-
-    class AddWatch(Node):
-        inputs = (Port("input", fit=ModelDescriptor, apply=Feed),)
-        outputs = (Port("output", fit=ModelDescriptor, apply=Feed),)
-
-        def fit(self, inputs, ctx):
-            return (attrs.evolve(inputs["input"], callbacks={"watch": watch}),), None
-
-        def apply(self, state, inputs, ctx):
-            return (inputs["input"],)
-
-    graph = nn("linear") >> AddWatch() >> po("torch_model", epochs=50, patience=2, progress=False)
+    watching = po("torch_callbacks", {"watch": Functions(on_valid_end=watch)})
+    graph = nn("linear") >> watching >> po("torch_model", epochs=50, patience=2, progress=False)
     trained = graph.fit(task(), valid=0.3, seed=1).trained()
-    assert len(watch.seen) == trained.epochs == 3
+    assert len(seen) == trained.epochs == 3
     assert trained.best_epoch == 1
     assert trained.history["valid_loss"].to_pylist() == [1.0, 2.0, 3.0]
 

@@ -1,0 +1,1 @@
+"""The predefined callbacks; ``mlgraph.train.callbacks.known`` finds them by key."""

@@ -1,0 +1,56 @@
+"""Scores by name: their values, and whether a greater one is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlgraph.errors import ConfigError, did_you_mean, listing
+from mlgraph.train.callback import Callback
+from mlgraph.train.formula import TABLE
+
+
+def is_greater_better(monitor: str) -> bool | None:
+    """The direction of a score, as far as its name says it.
+
+    >>> is_greater_better("valid_loss"), is_greater_better("valid_accuracy")
+    (False, True)
+    """
+    name = monitor.removeprefix("valid_").removeprefix("train_")
+    if name == "loss":
+        return False
+    return TABLE[name].greater_is_better if name in TABLE else None
+
+
+def refuse_direction(callback: Callback, monitor: str, greater: bool | None) -> None:
+    """Refuse a score of which nobody knows whether it should be high or low.
+
+    Raises:
+        ConfigError: It is such a score.
+
+    >>> refuse_direction(Callback(), "valid_loss", None)
+    """
+    if greater is None and is_greater_better(monitor) is None:
+        raise ConfigError(
+            f"Whether {monitor!r} should be high or low is not known.",
+            where=repr(callback),
+            mend="say so: greater_is_better=True",
+        )
+
+
+def monitored(callback: Callback, monitor: str, scores: Mapping[str, float]) -> float:
+    """The score of this name.
+
+    Raises:
+        ConfigError: There is none.
+
+    >>> monitored(Callback(), "valid_loss", {"valid_loss": 0.5})
+    0.5
+    """
+    if monitor not in scores:
+        raise ConfigError(
+            f"There is no score {monitor!r} to monitor.",
+            where=repr(callback),
+            why=f"the scores are {listing(scores)}",
+            mend=did_you_mean(monitor, scores) or "name it in metrics=",
+        )
+    return scores[monitor]

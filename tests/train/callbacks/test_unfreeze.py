@@ -1,0 +1,141 @@
+"""Unfreezing: which weights are trained, and from when on."""
+
+import pytest
+import torch
+from torch import nn
+
+from mlgraph import ConfigError, sel, tune
+from mlgraph.train.callback import ordered
+from mlgraph.train.callbacks.functions import Functions
+from mlgraph.train.callbacks.known import callback
+from mlgraph.train.loop import train
+
+
+def network():
+    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 1))
+
+
+def moved(make_run, chosen, optimizer="sgd", **plan):
+    """For each step, the weights that it changed."""
+    torch.manual_seed(5)
+    run = make_run(network=network(), optimizer=optimizer, **plan)
+    seen = []
+    before = {}
+
+    def begin(run):
+        before.update({n: p.detach().clone() for n, p in run.network.named_parameters()})
+
+    def end(run):
+        changed = [n for n, p in run.network.named_parameters() if not torch.equal(p, before[n])]
+        seen.append(set(changed))
+
+    watch = Functions(on_batch_begin=begin, on_batch_end=end)
+    train(run, ordered([chosen, watch]))
+    return seen
+
+
+LAST = {"2.weight", "2.bias"}
+MIDDLE = {"1.weight", "1.bias"}
+ALL = LAST | MIDDLE | {"0.weight", "0.bias"}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_weights_join_at_the_beginning_of_their_epoch(make_run, optimizer):
+    chosen = callback(
+        "unfreeze",
+        starting_weights=sel.match("^2"),
+        unfreeze=[
+            {"weights": sel.all(), "epoch": 3},
+            {"weights": sel.match("^1"), "epoch": 2},
+        ],
+    )
+    seen = moved(make_run, chosen, optimizer)
+    assert seen == [LAST] * 3 + [LAST | MIDDLE] * 3 + [ALL] * 6
+
+
+def test_weights_join_at_their_step(make_run):
+    chosen = callback(
+        "unfreeze",
+        starting_weights=sel.names("2.bias"),
+        unfreeze={"weights": sel.match("^1"), "step": 5},
+    )
+    assert moved(make_run, chosen) == [{"2.bias"}] * 4 + [{"2.bias"} | MIDDLE] * 8
+
+
+def test_without_a_plan_the_rest_stays_frozen(make_run):
+    chosen = callback("unfreeze", starting_weights=~sel.match("^0"))
+    assert moved(make_run, chosen) == [LAST | MIDDLE] * 12
+
+
+def test_what_was_frozen_before_is_trained_if_it_is_chosen(make_run):
+    run = make_run(network=network())
+    run.network[2].bias.requires_grad_(False)
+    train(run, [callback("unfreeze", starting_weights=sel.match("^2"))])
+    trained = {name for name, p in run.network.named_parameters() if p.requires_grad}
+    assert trained == LAST
+
+
+def test_all_may_begin_frozen_if_something_joins_in_time(make_run):
+    plan = [{"weights": sel.match("^2"), "epoch": 1}]
+    chosen = callback("unfreeze", starting_weights=sel.none(), unfreeze=plan)
+    assert moved(make_run, chosen) == [LAST] * 12
+    plan = [{"weights": sel.match("^2"), "epoch": 2}]
+    chosen = callback("unfreeze", starting_weights=sel.none(), unfreeze=plan)
+    with pytest.raises(ConfigError, match="No weights are trained in epoch 1"):
+        moved(make_run, chosen)
+
+
+@pytest.mark.parametrize("wrong", [sel.match("^wieght"), sel.names("2.weigth"), sel.match("9")])
+def test_a_selector_of_nothing_is_refused_before_the_training(make_run, wrong):
+    plan = [{"weights": wrong, "epoch": 99}]
+    chosen = callback("unfreeze", starting_weights=sel.all(), unfreeze=plan)
+    run = make_run(network=network())
+    with pytest.raises(ConfigError, match="chooses no weights") as caught:
+        train(run, [chosen])
+    assert run.global_step == 0
+    assert "'2.weight'" in caught.value.why
+
+
+def test_near_names_are_offered(make_run):
+    chosen = callback("unfreeze", starting_weights=sel.names("2.weigth"))
+    with pytest.raises(ConfigError) as caught:
+        train(make_run(network=network()), [chosen])
+    assert "Did you mean '2.weight'" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"weights": sel.all()},
+        {"weights": sel.all(), "epoch": 1, "step": 1},
+        {"weights": sel.all(), "epoch": 0},
+        {"weights": sel.all(), "epoch": True},
+        {"weights": sel.all(), "epoch": "two"},
+        {"epoch": 1},
+        {"weights": sel.all(), "epoch": 1, "batch": 2},
+        3,
+    ],
+)
+def test_a_row_has_weights_and_one_time(row):
+    with pytest.raises(ConfigError, match="is no row of unfreeze") as caught:
+        callback("unfreeze", starting_weights=sel.all(), unfreeze=[row])
+    assert '"epoch": 3' in caught.value.mend
+
+
+def test_one_time_has_one_row():
+    row = {"weights": sel.all(), "epoch": 2}
+    with pytest.raises(ConfigError, match="Two rows of unfreeze name the same epoch"):
+        callback("unfreeze", starting_weights=sel.all(), unfreeze=[row, row])
+
+
+def test_what_is_no_selector_is_refused():
+    with pytest.raises(ConfigError):
+        callback("unfreeze", starting_weights=3)
+
+
+def test_the_time_may_be_left_open():
+    plan = [{"weights": sel.all(), "epoch": tune(1, 9)}]
+    chosen = callback("unfreeze", starting_weights=sel.all(), unfreeze=plan)
+    assert list(chosen.tokens()) == ["unfreeze__0__epoch"]
+    assert chosen.with_parameters({"unfreeze__0__epoch": 3}).unfreeze[0]["epoch"] == 3
+    assert chosen != chosen.with_parameters({"unfreeze__0__epoch": 3})
