@@ -26,8 +26,12 @@ from mlgraph.net.decorate import layer
 from mlgraph.net.layer import Layer
 from mlgraph.net.weights import load_weights
 from mlgraph.store.load import load
+from mlgraph.train.callback import Callback
+from mlgraph.train.callbacks.find_lr import find_lr
+from mlgraph.train.callbacks.known import callback
 
 __all__ = [
+    "Callback",
     "ConfigError",
     "DataError",
     "FittedGraph",
@@ -44,7 +48,9 @@ __all__ = [
     "Task",
     "TaskType",
     "branch",
+    "callback",
     "chain",
+    "find_lr",
     "layer",
     "load",
     "load_weights",

@@ -54,7 +54,7 @@ class Catalogue:
 
     offers: Mapping[str, Offer]
     failures: Mapping[str, str]
-    recipes: Mapping[str, Callable[..., Graph]]
+    recipes: Mapping[str, Callable[..., Graph]] = attrs.field(factory=dict)
 
 
 def po(key: Any, /, *args: Any, id: str | None = None, **params: Any) -> Node:
@@ -191,9 +191,7 @@ def catalogue() -> Catalogue:
             continue
         found.update({offer.node.key: offer for offer in offers})
         recipes = {**made, **recipes}
-    return Catalogue(
-        MappingProxyType(found), MappingProxyType(failures), MappingProxyType(recipes)
-    )
+    return Catalogue(MappingProxyType(found), MappingProxyType(failures), MappingProxyType(recipes))
 
 
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
@@ -287,9 +285,7 @@ def _unknown(key: str, known: list[str]) -> MLGraphError:
     return UnknownKeyError(
         f"No node is called {key!r}.",
         why="; ".join(filter(None, [f"{len(known)} nodes are installed", broken])),
-        mend="mend what could not be loaded"
-        if broken
-        else hint or "mlgraph.nodes() lists them all",
+        mend=hint or "mlgraph.nodes() lists them all",
     )
 
 

@@ -174,7 +174,7 @@ def test_several_findings_stand_below_each_other():
         2 things are wrong with the graph.
           - 'rmse' is the wrong metric for the task.
               where: node 'torch_model'
-              why:   the task is classification, the metric is for regression
+              why:   the task is binary or multiclass, the metric is for multitarget and regression
               mend:  use 'accuracy'
           - The network puts out (batch, 64) float32, and the task needs (batch, 3).
               where: node 'torch_model', output of 'linear'

@@ -29,6 +29,8 @@ MAX_BYTES = 16 * 2**30
 CHUNK = 2**20
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UTF8 = 0x800
+# Bytes before the name and content of each entry.
+_HEADER = 30
 # Of the list of entries; it is read whole.
 _MAX_INDEX = 2**23
 
@@ -148,7 +150,7 @@ class Archive:
                 mend="load(path, max_bytes=...)",
             )
         try:
-            self._zip = zipfile.ZipFile(_Careful(file))  # type: ignore[call-overload]
+            self._zip = zipfile.ZipFile(_Careful(file))
             infos = self._zip.infolist()
             end = self._zip.start_dir
         except StateError:
@@ -273,6 +275,6 @@ def _check_places(infos: Sequence[zipfile.ZipInfo], end: int) -> None:
         seen.add(info.filename)
         if info.header_offset < place or (place == 0 and info.header_offset != 0):
             raise damaged("Entries overlap, or something stands before them.", where=where)
-        place = info.header_offset + zipfile.sizeFileHeader + len(info.filename) + info.file_size
+        place = info.header_offset + _HEADER + len(info.filename) + info.file_size
     if place > end:
         raise damaged("Entries overlap with the list of entries.")

@@ -64,19 +64,25 @@ def _read(reader: Reader, content: Any) -> Any:
 
 
 def _allowed(names: Names, unknown: list[str]) -> list[str]:
-    given = {name.replace(":", ".") for name in names.allowed}
-    refused = [name for name in unknown if name not in given]
-    if refused:
-        raise damaged(
-            f"It holds objects of types that are not trusted: {listing(refused)}.",
-            why="skops trusts the types of scikit-learn, NumPy and SciPy that it knows",
-            mend="if you trust them, import them and pass them: load(path, allow=[...])",
-        )
+    """The names that skops does not trust by itself, all of which are allowed."""
+    for name in unknown:
+        module, _, path = name.rpartition(".")
+        try:
+            names.find(f"{module}:{path}")
+        except StateError as error:
+            raise damaged(
+                f"It holds an estimator with a {name}, which skops does not trust.",
+                why=f"it names {listing(unknown)}; skops trusts what is known to be harmless",
+                mend=error.mend,
+            ) from None
     return unknown
 
 
 # skops names parts by their place in memory. Equal estimators give equal bytes once the parts are
-# numbered, and written as all other entries are.
+# numbered, and written as all other entries are. What is one and the same object stays so; of the
+# kinds below, which never change, it is up to Python whether equal ones are.
+
+_VALUES = frozenset({"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "DTypeNode", "BytesNode"})
 
 
 def _settled(data: bytes) -> bytes:
@@ -97,7 +103,8 @@ def _number(content: Any, names: dict[Any, Any], parts: Any) -> None:
     if not isinstance(content, dict):
         return
     if type(content.get("__id__")) is int:
-        content["__id__"] = names.setdefault(content["__id__"], len(names))
+        own = object() if content.get("__loader__") in _VALUES else content["__id__"]
+        content["__id__"] = names.setdefault(own, len(names))
     file = content.get("file")
     if isinstance(file, str) and file in parts:
         number = len([name for name in names if isinstance(name, str)])

@@ -23,14 +23,13 @@ from mlgraph.catalogue import GROUP, catalogue
 from mlgraph.core.base import NodeBase
 from mlgraph.core.param import Token
 from mlgraph.core.value import address
-from mlgraph.data.kind import Goal
+from mlgraph.data.kind import Goal, TaskType
 from mlgraph.data.selector import Selector
 from mlgraph.data.token import IngressToken
 from mlgraph.errors import StateError
 from mlgraph.net.descriptor import Call, ModelDescriptor
 from mlgraph.store.archive import damaged
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph.train.callback import Callback
 from mlgraph.train.described import Description
 from mlgraph.train.metric import Metric
 from mlgraph.train.trained import Trained
@@ -38,7 +37,6 @@ from mlgraph.train.trained import Trained
 # The engine's frozen classes that may be part of what is saved; their subclasses count.
 BASES: tuple[type, ...] = (
     Call,
-    Callback,
     Description,
     Goal,
     IngressToken,
@@ -49,6 +47,7 @@ BASES: tuple[type, ...] = (
     Token,
     Trained,
 )
+_PLAIN = (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
 # Of torch's functions, those that reach beyond the tensors they are given.
 _REFUSED = frozenset({"torch:from_file"})
 _TENSOR_FUNCTIONS = (torch.nn.functional, torch.functional, torch.special, torch.fft, torch.linalg)
@@ -95,12 +94,13 @@ class Names:
 
 def not_allowed(name: str) -> StateError:
     """The error for a name that is on no list."""
-    short = name.rpartition(":")[2].rpartition(".")[2]
+    module, _, path = name.partition(":")
+    top = path.partition(".")[0]
     return damaged(
         f"It names {name!r}, which is not allowed.",
         why="a file may name layers, functions and optimizers of torch, functions of NumPy, "
         "estimators of scikit-learn, and what is offered with the nodes",
-        mend=f"if you trust it, import it and pass it: load(path, allow=[{short}])",
+        mend=f"if you trust it: from {module} import {top}; load(path, allow=[{path}])",
     )
 
 
@@ -146,23 +146,42 @@ def _functions(module: ModuleType) -> Iterator[Any]:
 
 
 @functools.cache
-def _of_numpy() -> dict[str, Any]:
-    """The functions of numbers, value by value."""
-    return {address(value): value for value in vars(np).values() if isinstance(value, np.ufunc)}
+def _of_numbers() -> dict[str, Any]:
+    """Python's and NumPy's types of values, and NumPy's functions of numbers, value by value."""
+    types_ = [v for v in vars(np).values() if isinstance(v, type) and issubclass(v, np.generic)]
+    functions = [value for value in vars(np).values() if isinstance(value, np.ufunc)]
+    return {address(value): value for value in (*_PLAIN, *types_, *functions)}
 
 
 @functools.cache
 def _of_packages() -> dict[str, Any]:
-    """The frozen classes of the engine, and those of the packages that offer nodes."""
+    """The frozen classes of the engine and of the packages that offer nodes; their losses."""
     engine = {cls for base in BASES for cls in _family(base)}
     found = [cls for cls in engine if cls.__module__.startswith("mlgraph.")]
-    for module in _offering():
+    offering = _offering()
+    for module in offering:
         own = (v for v in vars(module).values() if isinstance(v, type))
         found += [cls for cls in own if cls.__module__ == module.__name__]
-    return {address(cls): cls for cls in found if is_frozen(cls)}
+    frozen = {address(cls): cls for cls in found if is_frozen(cls)}
+    return {**frozen, **_losses([module.__name__ for module in offering])}
 
 
-def _family(cls: type) -> Iterator[type]:
+def _losses(offering: Iterable[str]) -> dict[str, Any]:
+    """What kinds of tasks are trained by: functions and modules that stand beside them."""
+    homes = {cls.__module__ for cls in _family(TaskType)}
+    known = [home for home in homes if home.startswith("mlgraph.") or home in offering]
+    found = [v for home in sorted(known) for v in vars(sys.modules[home]).values()]
+    own = [value for value in found if getattr(value, "__module__", "") in known]
+    kinds = (type, types.FunctionType)
+    public = [v for v in own if isinstance(v, kinds) and not v.__name__.startswith("_")]
+    return {
+        address(value): value
+        for value in public
+        if not isinstance(value, type) or issubclass(value, torch.nn.Module)
+    }
+
+
+def _family(cls: type[Any]) -> Iterator[type[Any]]:
     yield cls
     for child in cls.__subclasses__():
         yield from _family(child)
@@ -201,7 +220,7 @@ def _of_sklearn(name: str) -> Any:
 
 _LISTS: tuple[Callable[[str], Any], ...] = (
     lambda name: _of_torch().get(name),
-    lambda name: _of_numpy().get(name),
+    lambda name: _of_numbers().get(name),
     lambda name: _of_packages().get(name),
     _of_sklearn,
 )

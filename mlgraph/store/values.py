@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -21,6 +21,8 @@ from mlgraph.store.archive import damaged
 from mlgraph.store.codec import Codec, Reader, Writer, parts_of, text_of
 from mlgraph.store.names import is_frozen, not_allowed
 from mlgraph.store.weights import check_weights
+from mlgraph.train.callback import Callback
+from mlgraph.train.callbacks import known as callbacks
 from mlgraph.train.trained import Trained
 
 # Frozen classes
@@ -54,24 +56,29 @@ def _read_frozen(reader: Reader, content: Any) -> Any:
     return made
 
 
-# Kinds of tasks
+# Kinds of tasks and callbacks, which are found by their keys
 
 
-def _write_kind(writer: Writer, value: TaskType) -> list[Any]:
+def _write_keyed(writer: Writer, value: Any) -> list[Any]:
     options = {name: getattr(value, name) for name, _, _ in declared(type(value))}
     return [value.key, writer.fields(options)]
 
 
-def _read_kind(reader: Reader, content: Any) -> TaskType:
-    key, options = parts_of(content, 2)
-    known = task_types()
-    if text_of(key) not in known:
-        raise StateError(
-            f"The file needs the kind of task {key!r}, which is not there.",
-            why=f"the kinds are {listing(known, 20)}",
-            mend="import the module in which it is defined",
-        )
-    return known[key](**reader.fields(options))
+def _keyed(what: str, known: Callable[[], Mapping[str, Any]]) -> Callable[[Reader, Any], Any]:
+    """How values are read whose classes are found by key."""
+
+    def read(reader: Reader, content: Any) -> Any:
+        key, options = parts_of(content, 2)
+        classes = known()
+        if text_of(key) not in classes:
+            raise StateError(
+                f"The file needs the {what} {key!r}, which is not there.",
+                why=f"there are {listing(classes, 20)}",
+                mend="import the module in which it is defined",
+            )
+        return classes[key](**reader.fields(options))
+
+    return read
 
 
 # Tasks
@@ -141,6 +148,17 @@ def _check_roles(roles: Mapping[str, Any], columns: Mapping[str, Any], goal: Goa
 
 CODECS = (
     Codec("task", lambda v: isinstance(v, Task), _write_task, _read_task),
-    Codec("kind", lambda v: isinstance(v, TaskType), _write_kind, _read_kind),
+    Codec(
+        "kind",
+        lambda v: isinstance(v, TaskType),
+        _write_keyed,
+        _keyed("kind of task", task_types),
+    ),
+    Codec(
+        "callback",
+        lambda v: isinstance(v, Callback),
+        _write_keyed,
+        _keyed("callback", callbacks.known),
+    ),
     Codec("value", lambda v: is_frozen(type(v)), _write_frozen, _read_frozen),
 )

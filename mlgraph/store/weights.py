@@ -64,7 +64,7 @@ def _layout(tensor: Any) -> str:
     return f"{tuple(tensor.shape)} {tensor.dtype}"
 
 
-class _Bounded(TorchDispatchMode):
+class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Stops what builds a network from making more than it may.
 
     Modules are built on the meta device. Some cannot be, and a description may ask for another
@@ -72,7 +72,7 @@ class _Bounded(TorchDispatchMode):
     """
 
     def __init__(self, size: int, operations: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._left, self._operations = size, operations
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

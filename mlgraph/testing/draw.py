@@ -28,8 +28,8 @@ BUDGET = 150
 PARAMETER_TRIES = 50
 INPUT_TRIES = 20
 
-# By number of inputs. All patterns of known and unknown sizes are tried, so many sizes take long.
-RANKS = {1: (1, 2, 3, 4, 5), 2: (1, 2, 2, 2, 2, 3, 3, 3, 3, 4), 3: (1, 2, 2, 2, 2, 2, 3)}
+# Of all inputs together. All patterns of known and unknown sizes are tried, so many take long.
+MAX_DIMS = 6
 
 Case = tuple[Layer, Specs]
 
@@ -73,6 +73,7 @@ def drawn(
     *,
     task: TaskSpec = CLASSES,
     budget: int = BUDGET,
+    dims: int = MAX_DIMS,
 ) -> Case:
     """A layer with parameters drawn at random, and specs of inputs that it takes.
 
@@ -83,6 +84,7 @@ def drawn(
         draws: Where all choices come from.
         task: What ``build`` is told of the task.
         budget: How many sets of parameters are tried, each with several sets of inputs.
+        dims: How many dimensions several inputs have together, as far as there are such inputs.
 
     Raises:
         AssertionError: All candidates were refused, or one in an error that is not ours.
@@ -95,8 +97,8 @@ def drawn(
     if examples:
         return draws.choice(examples)
     refusals: Counter[str] = Counter()
-    for _ in range(budget):
-        sizes = Sizes.drawn(draws)
+    for attempt in range(budget):
+        sizes = Sizes.drawn(draws, dims if attempt < budget // 5 else 15)
         try:
             layer = _created(layer_class, sizes, draws)
             return layer, _taken(layer, sizes, draws, task)
@@ -186,6 +188,7 @@ class Sizes:
     Args:
         batch: The number of rows; no other size is equal to it.
         others: All other sizes.
+        dims: How many dimensions several inputs have together.
 
     >>> sizes = Sizes.drawn(random.Random(0))
     >>> sizes.batch in sizes.others
@@ -194,14 +197,15 @@ class Sizes:
 
     batch: int
     others: tuple[int, ...]
+    dims: int
 
     @classmethod
-    def drawn(cls, draws: random.Random) -> Sizes:
+    def drawn(cls, draws: random.Random, dims: int = MAX_DIMS) -> Sizes:
         """A few sizes, most of which can be divided."""
         batch = draws.choice((2, 3, 5, 7))
         pool = [size for size in (2, 3, 4, 4, 5, 6, 6, 7, 8, 8) if size != batch]
         others = draws.sample(pool, draws.choice((1, 2, 2, 3, 4)))
-        return cls(batch, (*others, *([1] if draws.random() < 0.1 else [])))
+        return cls(batch, (*others, *([1] if draws.random() < 0.1 else [])), dims)
 
     def specs(self, ports: tuple[Port, ...], draws: random.Random) -> Specs:
         """A spec for each port, more for a variadic one; alike more often than not."""
@@ -210,7 +214,8 @@ class Sizes:
             for port in ports
             for _ in range(draws.choice((1, 2, 2, 3)) if port.variadic else 1)
         ]
-        rank = draws.choice(RANKS[min(len(names), 3)])
+        ranks = [rank for rank in (1, 2, 2, 3, 3, 4, 5) if rank * len(names) <= self.dims]
+        rank = draws.choice(ranks or [1])
         dtype = draws.choice((torch.float32,) * 6 + (torch.int64,) * 3 + (torch.bool,))
         first = (self.batch, *(draws.choice(self.others) for _ in range(rank - 1)))
         return tuple(

@@ -139,6 +139,23 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in order]
 
 
+def existing(folder: Path) -> Path:
+    """The folder, if it is there.
+
+    Raises:
+        ConfigError: There is no such folder.
+
+    >>> existing(Path("."))
+    PosixPath('.')
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"There is no folder {str(folder)!r} to resume from.",
+            mend='give the path of the callback "checkpoint"',
+        )
+    return folder
+
+
 def latest(folder: Path) -> dict[str, Any] | None:
     """The latest checkpoint that can be read; None in an empty folder.
 
@@ -148,14 +165,9 @@ def latest(folder: Path) -> dict[str, Any] | None:
         ConfigError: There is no such folder.
         StateError: None of its checkpoints can be read.
     """
-    if not folder.is_dir():
-        raise ConfigError(
-            f"There is no folder {str(folder)!r} to resume from.",
-            mend='give the path of the callback "checkpoint"',
-        )
     for part in sorted(folder.glob(f"*{_PART}")):
         warnings.warn(f"{part.name!r} is incomplete, and is not used.", stacklevel=2)
-    files = checkpoints(folder)
+    files = checkpoints(existing(folder))
     for path in reversed(files):
         try:
             return read(path)

@@ -26,7 +26,8 @@ from mlgraph.core.entry import node_seed
 from mlgraph.data.batch import Batch, TensorBatches
 from mlgraph.errors import DataError
 from mlgraph.net.network import copied, direct
-from mlgraph.train.callback import Callback, bound, ordered
+from mlgraph.train.callback import Callback, bound, ordered, predicting
+from mlgraph.train.running import Predicting
 
 Scorer = Callable[[Tensor], Mapping[str, float]]
 
@@ -355,7 +356,9 @@ def _whole_loss(objective: Any, output: Tensor, batches: TensorBatches) -> float
     return float(objective.weighted(output, batches.target, batches.weights))
 
 
-def apply_network(network: nn.Module, batches: TensorBatches) -> Tensor:
+def apply_network(
+    network: nn.Module, batches: TensorBatches, callbacks: Iterable[Callback] = ()
+) -> Tensor:
     """The outputs of a network for all rows, on the CPU; nothing is learned or dropped.
 
     Shape:
@@ -366,8 +369,18 @@ def apply_network(network: nn.Module, batches: TensorBatches) -> Tensor:
     torch.Size([3, 1])
     """
     network.eval()
+    run = Predicting(network, batches)
+    events = predicting(callbacks, run)
+    outputs: list[Tensor] = []
     with torch.inference_mode():
-        return torch.cat([network(*batch.inputs).cpu() for batch in batches.epoch()])
+        _emit(events["on_predict_begin"])
+        for run.batch in batches.epoch():
+            run.step += 1
+            run.output = network(*run.batch.inputs)
+            outputs.append(run.output.cpu())
+            _emit(events["on_predict_batch_end"])
+        _emit(events["on_predict_end"])
+        return torch.cat(outputs)
 
 
 def _keep(network: nn.Module, kept: Mapping[str, Tensor]) -> None:

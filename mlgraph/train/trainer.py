@@ -6,7 +6,7 @@ new data it returns a Prediction. Checked, it builds the network on the meta dev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -30,7 +30,7 @@ from mlgraph.train.blame import naming_layer, refusing_step
 from mlgraph.train.callback import Callback, ordered
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
 from mlgraph.train.callbacks.progress import Progress
-from mlgraph.train.checkpoint import Checkpoint, identity, latest, resumed
+from mlgraph.train.checkpoint import Checkpoint, existing, identity, latest, resumed
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output, prediction
 from mlgraph.train.loop import Plan, Run, Validation, apply_network, history_columns, train
@@ -118,7 +118,7 @@ class Trainer(Node):
         descriptor: ModelDescriptor = inputs["input"]
         setup = self._setup(descriptor, ctx)
         data = self._training_data(descriptor)
-        saved = self._saved(setup)
+        saved = None if setup.folder is None else latest(setup.folder)
         with kept_streams(), forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
             _train(run, setup, descriptor, saved)
@@ -134,7 +134,7 @@ class Trainer(Node):
             return (prediction(torch.empty(0, spec.output_size), feed.task, spec),)
         module = state.live(device)
         with naming_layer(module, _layers(state.descriptor)):
-            output = apply_network(module, batches)
+            output = apply_network(module, batches, state.descriptor.callbacks.values())
         return (prediction(output, feed.task, spec),)
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
@@ -163,9 +163,10 @@ class Trainer(Node):
         spec = descriptor.task
         loss = descriptor.loss or default_loss(spec)
         counts = class_counts(descriptor.inputs.task, spec)
-        device, (metrics, own), *_ = _every(
+        device, (metrics, own), folder, *_ = _every(
             partial(resolve_device, self.device),
             partial(self._scored, spec, ctx),
+            partial(self._folder, descriptor.callbacks.values()),
             partial(check_output, descriptor),
             partial(loss.check, spec),
             partial(class_weights, spec, self.class_weight, counts),
@@ -177,6 +178,7 @@ class Trainer(Node):
             metrics=metrics,
             # Ours come last: they see what the others made of the scores.
             callbacks=ordered((*descriptor.callbacks.values(), *own)),
+            folder=folder,
         )
 
     def _scored(
@@ -204,19 +206,19 @@ class Trainer(Node):
             restore=self.restore_best_weights,
         )
 
-    def _saved(self, setup: _Setup) -> Mapping[str, Any] | None:
-        """The checkpoint to go on from."""
+    def _folder(self, callbacks: Iterable[Callback]) -> Path | None:
+        """The folder of checkpoints to go on from; None for a run of its own."""
         if not self.resume:
             return None
         if isinstance(self.resume, str):
-            return latest(Path(self.resume))
-        paths = [c.path for c in setup.callbacks if isinstance(c, Checkpoint) and c.enabled]
+            return existing(Path(self.resume))
+        paths = [Path(c.path) for c in callbacks if isinstance(c, Checkpoint) and c.enabled]
         if not paths:
             raise ConfigError(
                 "resume=True needs the callback 'checkpoint', and there is none.",
                 mend='po("torch_callbacks", [callback("checkpoint", path=...)]), or resume=path',
             )
-        return latest(Path(paths[0])) if Path(paths[0]).exists() else None
+        return paths[0] if paths[0].exists() else None
 
     def _training_data(self, descriptor: ModelDescriptor) -> TensorBatches:
         return training_data(descriptor, self.batch_size, self.drop_last)
@@ -278,6 +280,7 @@ class _Setup:
     optimizer: Optimizer
     metrics: Mapping[str, Metric]
     callbacks: tuple[Callback, ...]
+    folder: Path | None
 
 
 def _train(

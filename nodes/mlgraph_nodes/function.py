@@ -6,13 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from mlgraph.core.param import param, shown
 from mlgraph.core.port import NAME, Port
 from mlgraph.errors import ConfigError, UnknownParameterError, did_you_mean, listing
-from mlgraph.net.apply import Apply as Apply
+from mlgraph.net.apply import Apply
 from mlgraph.net.layer import Layer, layer_port
 from mlgraph.tensor.spec import TensorSpec
 

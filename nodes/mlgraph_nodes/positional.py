@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from mlgraph.core.param import param
 from mlgraph.errors import ShapeError
+from mlgraph.net.apply import Apply
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph_nodes.demands import need_rank, need_singles
-from mlgraph_nodes.function import Apply
 
 _LAYOUT = "(batch, time, features)"
 

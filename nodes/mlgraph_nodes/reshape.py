@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from mlgraph.core.param import param
+from mlgraph.core.param import Token, param
 from mlgraph.errors import ConfigError, ShapeError
+from mlgraph.net.apply import Apply
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph_nodes.demands import place
-from mlgraph_nodes.function import Apply
 
 
 class Flatten(Layer):
@@ -48,7 +48,9 @@ class Flatten(Layer):
         return nn.Flatten(self.start_dim, self.end_dim)
 
 
-def _sizes(sizes: Sequence[int]) -> str | None:
+def _sizes(sizes: Sequence[Any]) -> str | None:
+    if any(isinstance(size, Token) for size in sizes):
+        return None  # known when the search has chosen one
     if not sizes or any(size < 1 and size != -1 for size in sizes) or list(sizes).count(-1) > 1:
         return "positive sizes, one of which may be -1, for what is left"
     return None

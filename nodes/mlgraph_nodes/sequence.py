@@ -16,11 +16,11 @@ from mlgraph.core.param import Token
 from mlgraph.core.port import Port
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ShapeError, listing
+from mlgraph.net.apply import Apply
 from mlgraph.net.layer import Layer, layer_port
 from mlgraph.tensor.explain import listed
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph_nodes.demands import need_rank, need_singles
-from mlgraph_nodes.function import Apply
 
 
 class SequenceLayer(Layer):

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from mlgraph.core.param import Token, param
 from mlgraph.core.port import Port
 from mlgraph.errors import ShapeError
+from mlgraph.net.apply import Apply
 from mlgraph.net.layer import Layer, layer_port
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph_nodes.demands import need_floats, place
-from mlgraph_nodes.function import Apply
 
 
 def _sizes(sizes: int | tuple[int, ...]) -> str | None:

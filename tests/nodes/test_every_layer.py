@@ -55,7 +55,7 @@ def source(key: str, number: int = 0) -> random.Random:
     return random.Random(f"{key}, {SEED or 0}, {number}")
 
 
-def oracle(key: str, examples: int) -> None:
+def oracle(key: str, examples: int, dims: int = 6) -> None:
     """The inferred specs and the rows of so many drawn cases of a layer."""
 
     @settings(
@@ -69,7 +69,7 @@ def oracle(key: str, examples: int) -> None:
     )
     @given(st.integers(0, 2**64))
     def what_is_inferred_is_true(number: int) -> None:
-        layer, specs = drawn(class_of(key), source(key, number))
+        layer, specs = drawn(class_of(key), source(key, number), dims=dims)
         note(f"{layer!r} for {specs}")
         check_inference(layer, specs)
         check_alone(layer, specs)
@@ -96,7 +96,7 @@ def test_what_is_inferred_about_a_layer_is_true(key: str) -> None:
 @pytest.mark.slow
 @every_layer
 def test_what_is_inferred_about_a_layer_is_true_of_many_cases(key: str) -> None:
-    oracle(key, int(EXAMPLES or 30))
+    oracle(key, int(EXAMPLES or 30), dims=9)
 
 
 @every_layer

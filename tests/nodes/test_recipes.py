@@ -489,4 +489,5 @@ def test_an_unknown_parameter_of_the_trainer_is_refused() -> None:
 
 
 def test_all_recipes_are_listed() -> None:
-    assert recipes.__all__ == sorted(recipe.__name__ for recipe in (*TABLES, featureless))
+    names = (recipe.__name__ for recipe in (*TABLES, featureless, recipes.vision))
+    assert recipes.__all__ == sorted(names)

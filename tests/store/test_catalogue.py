@@ -179,11 +179,7 @@ def gives_up(key: str, why: str) -> str:
 
 def fitted_layer(key: str) -> tuple[FittedGraph, tuple[torch.Tensor, ...]]:
     """A layer in a network that has just been made, as if trained, and inputs for it."""
-    cls = OFFERS[key].node
-    assert issubclass(cls, Layer)
-    layer, specs = storable(cls)
-    ctx = Context(id="layer", phase="fit", seed=0)
-    descriptor = layer.fit(arriving(layer, specs), ctx)[0][0]
+    layer, tensors, descriptor = running_layer(key)
     with forked(0):
         made = network(descriptor)
     trained = Trained(
@@ -200,17 +196,35 @@ def fitted_layer(key: str) -> tuple[FittedGraph, tuple[torch.Tensor, ...]]:
     )
     graph = layer.renamed("layer").as_graph().add(trainer())
     states = {"layer": None, "torch_model": trained}
-    return FittedGraph(graph, graph.resolved, states, 3, {}), values(specs, 0)
+    return FittedGraph(graph, graph.resolved, states, 3, {}), tensors
+
+
+def running_layer(key: str) -> tuple[Layer, tuple[torch.Tensor, ...], ModelDescriptor]:
+    """A layer, inputs that it can work on, and the network of nothing else."""
+    cls = OFFERS[key].node
+    assert issubclass(cls, Layer)
+    for number in range(10):
+        layer, specs = storable(cls, number)
+        ctx = Context(id="layer", phase="fit", seed=0)
+        descriptor = layer.fit(arriving(layer, specs), ctx)[0][0]
+        tensors = values(specs, 0)
+        try:
+            with torch.no_grad(), forked(0):
+                network(descriptor).eval()(*tensors)
+        except IndexError:  # values that are no codes of such an embedding
+            continue
+        return layer, tensors, descriptor
+    raise AssertionError(gives_up(key, "it cannot work on the inputs that were drawn"))
 
 
 # Layers that may be given what cannot be saved: a finished module.
 NOT_DRAWN = {"nn_module": "an example with a finished module is refused when it is saved"}
 
 
-def storable(cls: type[Layer]) -> Any:
+def storable(cls: type[Layer], number: int) -> Any:
     if cls.key in NOT_DRAWN:
         return next(iter(cls.examples()))
-    return drawn(cls, random.Random(f"saved {cls.key}"))
+    return drawn(cls, random.Random(f"saved {cls.key} {number}"))
 
 
 def keep(key: str, folder: Path) -> str:

@@ -7,7 +7,7 @@ from torch import nn
 
 from mlgraph import DataError
 from mlgraph.data.batch import TensorBatches
-from mlgraph.train.callback import EVENTS
+from mlgraph.train.callback import EVENTS, Callback
 from mlgraph.train.loop import (
     Plan,
     Run,
@@ -493,3 +493,21 @@ def test_gradients_are_complete_when_they_are_shown():
     counted = At("on_after_backward", lambda run: seen.append(run.step))
     train(make_run(batches=data(7, 2), epochs=1, accumulate=3), [counted])
     assert seen == [3, 4]
+
+
+def test_events_of_a_prediction_come_with_its_batches_and_outputs():
+    seen = []
+
+    class Watch(Callback):
+        def on_predict_begin(self, run, state):
+            seen.append("begin")
+
+        def on_predict_batch_end(self, run, state):
+            seen.append((run.step, tuple(run.output.shape)))
+
+        def on_predict_end(self, run, state):
+            seen.append("end")
+
+    output = apply_network(nn.Linear(2, 1), data(5, 2), [Watch()])
+    assert output.shape == (5, 1)
+    assert seen == ["begin", (1, (2, 1)), (2, (2, 1)), (3, (1, 1)), "end"]

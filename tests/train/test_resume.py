@@ -1,0 +1,124 @@
+"""A graph whose fit was killed is fitted again, and goes on where it was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlgraph import ConfigError, StateError, Task, callback, nn, po
+
+PROGRAM = """
+import sys
+sys.path.insert(0, {folder!r})
+import test_resume as t
+fitted = t.graph({path!r}, resume={resume}).fit(t.task(), valid=0.25, seed=3)
+"""
+
+
+def task(n: int = 90) -> Task:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(n, 3))
+    columns = {"a": x[:, 0], "b": x[:, 1], "c": x[:, 2]}
+    return Task({**columns, "y": x.sum(1) + random.normal(size=n)}, target="y")
+
+
+def graph(path: object, *, resume: bool = True, epochs: int = 6, width: int = 8, **options):
+    callbacks = [
+        callback("checkpoint", path=str(path), batches=1),
+        callback("lr_one_cycle", max_lr=0.02),
+        callback("ema", decay=0.9),
+        callback("grad_clip", norm=1.0),
+    ]
+    network = nn("linear", width) >> nn("batch_norm1d") >> nn("relu") >> nn("dropout") >> nn("head")
+    trainer = {"epochs": epochs, "batch_size": 16, "patience": 5, "progress": False, **options}
+    optimizer = po("torch_optimizer", "adamw", lr=0.01)
+    return (
+        network
+        >> optimizer
+        >> po("torch_callbacks", callbacks)
+        >> po("torch_model", **trainer, resume=resume)
+    )
+
+
+def same(one, other) -> None:
+    assert one.history.equals(other.history)
+    tensors = one.trained().tensors
+    for name, tensor in other.trained().tensors.items():
+        assert np.array_equal(tensors[name].numpy(), tensor.numpy()), name
+    assert np.array_equal(one.predict(task()).response, other.predict(task()).response)
+
+
+def whole(tmp_path: Path):
+    return graph(tmp_path / "whole").fit(task(), valid=0.25, seed=3)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_at_any_moment_is_resumed_bit_for_bit(tmp_path):
+    expected = whole(tmp_path)
+    random = np.random.default_rng(1)
+    killed = 0
+    for attempt in range(12):
+        path = tmp_path / f"killed_{attempt}"
+        code = PROGRAM.format(folder=str(Path(__file__).parent), path=str(path), resume=True)
+        process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code])
+        while not path.exists() and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(float(random.uniform(0.0, 0.6)))
+        killed += process.poll() is None
+        process.kill()
+        process.wait()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("warnings.warn", lambda *_, **__: None)  # of a file half written
+            same(graph(path).fit(task(), valid=0.25, seed=3), expected)
+    assert killed >= 6
+
+
+def test_a_finished_fit_is_not_repeated(tmp_path):
+    first = graph(tmp_path / "run").fit(task(), valid=0.25, seed=3)
+    same(graph(tmp_path / "run").fit(task(), valid=0.25, seed=3), first)
+
+
+def test_checkpoints_do_not_change_what_is_learned(tmp_path):
+    without = graph(tmp_path / "none")
+    plain = without.with_params(
+        torch_callbacks__checkpoint__enabled=False, torch_model__resume=False
+    ).fit(task(), valid=0.25, seed=3)
+    same(whole(tmp_path), plain)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"width": 9}, "network"), ({"batch_size": 8}, "batches"), ({"eval_freq": 2}, "eval_freq")],
+)
+def test_another_graph_is_refused_with_what_differs(change, word, tmp_path):
+    graph(tmp_path / "run", epochs=1).fit(task(), valid=0.25, seed=3)
+    with pytest.raises(StateError, match=f"another run: .*{word}"):
+        graph(tmp_path / "run", **change).fit(task(), valid=0.25, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("fit", "word"),
+    [
+        ({"valid": 0.25, "seed": 4}, "seed"),
+        ({"valid": 0.5, "seed": 3}, "validation data"),
+        ({"valid": 0.25, "seed": 3, "task": task(120)}, "data"),
+    ],
+)
+def test_other_data_another_split_and_another_seed_are_refused(fit, word, tmp_path):
+    graph(tmp_path / "run", epochs=1).fit(task(), valid=0.25, seed=3)
+    with pytest.raises(StateError, match=f"another run: .*{word}"):
+        graph(tmp_path / "run").fit(**{"task": task(), **fit})
+
+
+def test_resuming_without_a_checkpoint_is_refused_before_training(tmp_path):
+    plain = nn("head") >> po("torch_model", epochs=1, resume=True)
+    with pytest.raises(ConfigError, match="checkpoint"):
+        plain.check(task())
+    with pytest.raises(ConfigError, match="no folder"):
+        plain.with_params(torch_model__resume=str(tmp_path / "none")).check(task())
