@@ -32,7 +32,8 @@ _UTF8 = 0x800
 # Bytes before the name and content of each entry.
 _HEADER = 30
 # Of the list of entries; it is read whole.
-_MAX_INDEX = 2**23
+_MAX_INDEX = 2**24
+_LISTED = 46
 
 
 @attrs.frozen
@@ -93,11 +94,19 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
 def pack(file: IO[bytes], entries: Mapping[str, Entry]) -> None:
     """Write entries as a zip; equal entries give equal bytes.
 
+    Raises:
+        StateError: There are more entries than can be read again.
+
     >>> file = io.BytesIO()
     >>> pack(file, {"graph.json": Entry.of(b"{}")})
     >>> zipfile.ZipFile(file).namelist()
     ['graph.json']
     """
+    if sum(_LISTED + len(name) for name in entries) > _MAX_INDEX:
+        raise StateError(
+            f"There are too many parts to be saved: {len(entries):,}.",
+            mend="keep what is learned of many columns in one array or table",
+        )
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(entries):
             info = zipfile.ZipInfo(name, _DATE)
@@ -130,6 +139,9 @@ class Archive:
         max_bytes: The largest size that is read.
         names: What entries may be called.
 
+    Attributes:
+        total: The size of the file in bytes.
+
     Raises:
         StateError: It is no zip, or an entry is not one that ``pack`` writes.
 
@@ -142,11 +154,11 @@ class Archive:
     def __init__(
         self, file: IO[bytes], max_bytes: int = MAX_BYTES, names: re.Pattern[str] = NAMES
     ) -> None:
-        size = file.seek(0, io.SEEK_END)
-        if size > max_bytes:
+        self.total = file.seek(0, io.SEEK_END)
+        if self.total > max_bytes:
             raise damaged(
                 "It is too large.",
-                why=f"it has {size:,} bytes; max_bytes is {max_bytes:,}",
+                why=f"it has {self.total:,} bytes; max_bytes is {max_bytes:,}",
                 mend="load(path, max_bytes=...)",
             )
         try:

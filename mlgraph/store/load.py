@@ -17,8 +17,11 @@ from mlgraph.store.names import Names
 from mlgraph.store.save import ESTIMATORS, FORMAT, own_version
 from mlgraph.store.text import MAX_BYTES as MAX_TEXT
 from mlgraph.store.text import from_bytes
+from mlgraph.store.weights import SLACK, Bounded
 
 _MAX_MANIFEST = 2**22
+# Of torch, while values are made: losses and networks are tried out, nothing is trained.
+_OPERATIONS = 2**20
 
 
 def load(path: str | Path, allow: Iterable[Any] = (), *, max_bytes: int = MAX_BYTES) -> Any:
@@ -76,7 +79,8 @@ def _loaded(archive: Archive, names: Names) -> Any:
         objects=[data for _, data in _numbered(archive, "objects", "skops")],
         providers=providers,
     )
-    made = _KINDS[kind](reader, documents)
+    with Bounded(8 * archive.total + SLACK, _OPERATIONS):
+        made = _KINDS[kind](reader, documents)
     reader.finish()
     return made
 

@@ -47,7 +47,7 @@ BASES: tuple[type, ...] = (
     Token,
     Trained,
 )
-_PLAIN = (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
+_PLAIN = (bool, complex, float, int, str)
 # Of torch's functions, those that reach beyond the tensors they are given.
 _REFUSED = frozenset({"torch:from_file"})
 _TENSOR_FUNCTIONS = (torch.nn.functional, torch.functional, torch.special, torch.fft, torch.linalg)

@@ -60,7 +60,8 @@ def _read_frozen(reader: Reader, content: Any) -> Any:
 
 
 def _write_keyed(writer: Writer, value: Any) -> list[Any]:
-    options = {name: getattr(value, name) for name, _, _ in declared(type(value))}
+    kind: Any = type(value)
+    options = {name: getattr(value, name) for name, _, _ in declared(kind)}
     return [value.key, writer.fields(options)]
 
 

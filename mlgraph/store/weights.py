@@ -16,8 +16,8 @@ from mlgraph.store.archive import damaged
 from mlgraph.tensor.stream import forked
 from mlgraph.train.trained import Trained
 
-# Beyond what belongs to the tensors: bytes, and operations for each tensor and besides.
-_SLACK = 2**26
+# Beyond what belongs to the tensors of a network: bytes, and operations for each of them.
+SLACK = 2**26
 _OPERATIONS = 100
 
 
@@ -35,7 +35,7 @@ def check_weights(trained: Trained) -> None:
     found = dict(trained.tensors)
     size = sum(tensor.nbytes for tensor in found.values())
     try:
-        with forked(0), _Bounded(4 * size + _SLACK, _OPERATIONS * (len(found) + 10)):
+        with forked(0), Bounded(4 * size + SLACK, _OPERATIONS * (len(found) + 10)):
             built = network(trained.descriptor, "meta").state_dict()
     except MLGraphError as error:
         raise damaged("The network in it cannot be built.", why=str(error)) from error
@@ -64,11 +64,21 @@ def _layout(tensor: Any) -> str:
     return f"{tuple(tensor.shape)} {tensor.dtype}"
 
 
-class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Stops what builds a network from making more than it may.
+class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Stops what makes more tensors than it may, before they are filled.
 
-    Modules are built on the meta device. Some cannot be, and a description may ask for another
-    device; then real memory is taken, as much as a file says.
+    Networks are built on the meta device. Some modules cannot be, and a description may ask for
+    another device; then real memory is taken, as much as a file says.
+
+    Args:
+        size: Bytes that may be taken.
+        operations: How many operations there may be.
+
+    >>> with Bounded(100, operations=2):
+    ...     torch.ones(1000)
+    Traceback (most recent call last):
+    ...
+    mlgraph.errors.StateError: The file cannot be loaded. It would take much more memory than ...
     """
 
     def __init__(self, size: int, operations: int) -> None:
@@ -82,7 +92,7 @@ class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(leaf, Tensor) and leaf.device != _META:
                 self._left -= leaf.nbytes
         if self._left < 0 or self._operations < 0:
-            raise damaged("Its network would be much larger than its tensors.")
+            raise damaged("It would take much more memory than its own size.")
         return made
 
 

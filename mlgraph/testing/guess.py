@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from mlgraph.core.param import Param
 
@@ -98,7 +97,7 @@ _PLAIN: dict[Any, Callable[[Param, random.Random, Sequence[int]], Any]] = {
     float: _float,
     type(None): lambda *_: None,
     torch.dtype: lambda _, draws, __: draws.choice((torch.float32, torch.int64, torch.bool)),
-    collections.abc.Callable: lambda _, draws, __: draws.choice((torch.tanh, functional.relu)),
+    collections.abc.Callable: lambda _, draws, __: draws.choice((torch.tanh, torch.sigmoid)),
     collections.abc.Mapping: lambda *_: {},
     dict: lambda *_: {},
 }

@@ -238,6 +238,15 @@ def many_layers(states: Any) -> None:
     )
 
 
+def add_node(key: str, params: Any) -> Change:
+    return lambda content: nodes(content).append({"key": key, "params": params})
+
+
+HUGE = {"in_features": 100_000, "out_features": 100_000}
+SPEC = "mlgraph_nodes.estimatorspec:EstimatorSpec"
+LINEAR = {"$name": "torch.nn.modules.linear:Linear"}
+
+
 def deep(n: int) -> bytes:
     return b'{"graph":' + b"[" * n + b"]" * n + b"}"
 
@@ -350,6 +359,17 @@ CASES: dict[str, Callable[[Entries], bytes]] = {
     "network too large": lambda e: edited(e, STATES, large_layer(None)),
     "network too large on a device": lambda e: edited(e, STATES, large_layer("cpu")),
     "network of too many parts": lambda e: edited(e, STATES, many_layers),
+    "loss that is huge": lambda e: edited(
+        e, GRAPH, add_node("torch_loss", {"loss": LINEAR, "options": HUGE})
+    ),
+    "estimator that is huge": lambda e: edited(
+        e,
+        GRAPH,
+        add_node(
+            "learner",
+            {"estimator": {"$value": [SPEC, {"kind": LINEAR, "params": {"$map": HUGE}}]}},
+        ),
+    ),
     # Tensors
     "wrong dtype": lambda e: tensors(e, other_type),
     "wrong shape": lambda e: tensors(e, other_shape),

@@ -36,6 +36,9 @@ from mlgraph.store.codecs import BY_TAG, CODECS
 from mlgraph.store.names import Names
 from mlgraph.store.text import from_bytes, to_bytes
 from mlgraph.tensor.spec import TensorSpec
+from mlgraph.train.callbacks.known import callback
+from mlgraph.train.callbacks.known import known as known_callbacks
+from mlgraph.train.metric import metric
 from mlgraph.train.objective import Loss, Optimizer
 
 
@@ -106,6 +109,7 @@ PLAIN = [
     *[TensorSpec(("batch", 3), torch.int64, cardinalities=(1, 2, 3)), Loss.of("mse")],
     *[Optimizer.of("sgd", {"lr": 0.1})],
     *[NumericToken("n", ("a",)), CategoricalToken("c", ("a",), (("u", "v"),), True)],
+    *[metric("mae"), metric("log_loss")],
     *[QuantileRegression(levels=(0.1, 0.9)), Classification()],
     *[TaskSpec("classification", ("a", "b"), "b", ("y",), {"n": ("a",)}, {"c": (2,)})],
     *[po("scale"), nn("linear_1", 3), nn("block", nn("linear", 2) >> nn("relu"), n_blocks=2)],
@@ -312,6 +316,38 @@ def test_a_task_comes_back_with_its_roles_and_levels() -> None:
         assert canonical(found.to_arrow().to_pylist()) == canonical(one.to_arrow().to_pylist())
     assert back(task).fingerprint == task.fingerprint
     assert back(task.empty()).fingerprint == task.empty().fingerprint
+
+
+# Callbacks
+
+SCHEDULES = (callback("lr_warmup", steps=2), callback("lr_step", step_size=2))
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "checkpoint": {"path": "folder"},
+    "csv_log": {"path": "log.csv"},
+    "jsonl_log": {"path": "log.jsonl"},
+    "lr_chained": {"schedulers": SCHEDULES},
+    "lr_cosine_annealing_warm_restarts": {"T_0": 2},
+    "lr_cyclic": {"base_lr": 0.1, "max_lr": 0.2},
+    "lr_exponential": {"gamma": 0.5},
+    "lr_lambda": {"lr_lambda": math.sqrt},
+    "lr_multi_step": {"milestones": [1, 2]},
+    "lr_multiplicative": {"lr_lambda": math.sqrt},
+    "lr_one_cycle": {"max_lr": 0.1},
+    "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.StepLR},
+    "lr_sequential": {"schedulers": SCHEDULES, "milestones": [2]},
+    "lr_step": {"step_size": 2},
+    "lr_warmup": {"steps": 2},
+    "swa": {"begin": 1},
+    "tensorboard": {"path": "folder"},
+    "time_limit": {"seconds": 1.0},
+    "unfreeze": {"starting_weights": sel.match("^head")},
+}
+
+
+@pytest.mark.parametrize("key", known_callbacks())
+def test_every_callback_comes_back(key: str) -> None:
+    one = callback(key, **PARAMETERS.get(key, {}))
+    assert back(one, allow=(math.sqrt,)) == one
 
 
 # Refusals

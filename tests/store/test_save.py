@@ -26,6 +26,13 @@ def test_equal_things_give_equal_bytes(fitted: FittedGraph, task: Task, tmp_path
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_more_parts_than_can_be_read_again_are_refused(tmp_path: Path) -> None:
+    entries = {f"tables/{i}.arrow": archive.Entry.of(b"") for i in range(300_000)}
+    with pytest.raises(StateError, match="too many parts"), archive.replacing(tmp_path / "a") as f:
+        archive.pack(f, entries)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_but_the_file_is_left(fitted: FittedGraph, tmp_path: Path) -> None:
     fitted.save(tmp_path / "one")
     fitted.save(str(tmp_path / "one"))
