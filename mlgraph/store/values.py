@@ -23,6 +23,8 @@ from mlgraph.store.names import is_frozen, not_allowed
 from mlgraph.store.weights import check_weights
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks import known as callbacks
+from mlgraph.train.formula import TABLE
+from mlgraph.train.metric import Metric, metric
 from mlgraph.train.trained import Trained
 
 # Frozen classes
@@ -80,6 +82,10 @@ def _keyed(what: str, known: Callable[[], Mapping[str, Any]]) -> Callable[[Reade
         return classes[key](**reader.fields(options))
 
     return read
+
+
+def _is_known_metric(value: Any) -> bool:
+    return isinstance(value, Metric) and value.name in TABLE and metric(value.name) == value
 
 
 # Tasks
@@ -161,5 +167,6 @@ CODECS = (
         _write_keyed,
         _keyed("callback", callbacks.known),
     ),
+    Codec("metric", _is_known_metric, lambda w, v: v.name, lambda r, c: metric(text_of(c))),
     Codec("value", lambda v: is_frozen(type(v)), _write_frozen, _read_frozen),
 )

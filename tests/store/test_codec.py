@@ -324,6 +324,7 @@ SCHEDULES = (callback("lr_warmup", steps=2), callback("lr_step", step_size=2))
 PARAMETERS: dict[str, dict[str, Any]] = {
     "checkpoint": {"path": "folder"},
     "csv_log": {"path": "log.csv"},
+    "grad_clip": {"norm": 1.0},
     "jsonl_log": {"path": "log.jsonl"},
     "lr_chained": {"schedulers": SCHEDULES},
     "lr_cosine_annealing_warm_restarts": {"T_0": 2},
@@ -333,7 +334,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "lr_multi_step": {"milestones": [1, 2]},
     "lr_multiplicative": {"lr_lambda": math.sqrt},
     "lr_one_cycle": {"max_lr": 0.1},
-    "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.StepLR},
+    "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.ConstantLR},
     "lr_sequential": {"schedulers": SCHEDULES, "milestones": [2]},
     "lr_step": {"step_size": 2},
     "lr_warmup": {"steps": 2},
