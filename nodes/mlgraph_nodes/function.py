@@ -43,6 +43,7 @@ class Fn(Layer):
     Raises:
         ConfigError: The function does not take these arguments.
 
+    >>> import torch
     >>> Fn(fn=torch.sin).infer(TensorSpec(("batch", 4)))
     ((batch, 4) float32,)
     >>> Fn.create([lambda x, n: x[:, :n]], {"n": 2}).infer(TensorSpec(("batch", 4)))
