@@ -7,6 +7,7 @@ number of levels of each column, its cardinality, travels with the spec.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -68,6 +69,12 @@ class TokenEmbedding(Layer):
     embedding_dim: int = param(lower=1)
     padding_idx: int | None = param(default=None, lower=0)
 
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Layer, tuple[TensorSpec, ...]]]:
+        # Integers at random may be no tokens.
+        for shape in ((4,), (4, 6), (2, 3, 5)):
+            yield cls(num_embeddings=7, embedding_dim=3), (TensorSpec(shape, torch.int64),)
+
     def validate(self) -> None:
         if self.padding_idx is not None and self.padding_idx >= self.num_embeddings:
             raise ConfigError(
@@ -82,6 +89,12 @@ class TokenEmbedding(Layer):
                 "Tokens are needed.",
                 why=f"the dtype is {str(x.dtype).removeprefix('torch.')}",
                 mend="say so where the network begins: TensorSpec(shape, torch.int64)",
+            )
+        if max(x.cardinalities or (0,)) > self.num_embeddings:
+            raise ShapeError(
+                f"{self.num_embeddings} vectors are too few for these codes.",
+                why=f"a column has {max(x.cardinalities)} levels",
+                mend="give num_embeddings at least as many",
             )
         return nn.Embedding(self.num_embeddings, self.embedding_dim, self.padding_idx)
 

@@ -96,7 +96,7 @@ def test_what_is_inferred_about_a_layer_is_true(key: str) -> None:
 @pytest.mark.slow
 @every_layer
 def test_what_is_inferred_about_a_layer_is_true_of_many_cases(key: str) -> None:
-    oracle(key, int(EXAMPLES or 30), dims=9)
+    oracle(key, int(EXAMPLES or 6), dims=9)
 
 
 @every_layer
