@@ -66,9 +66,10 @@ def test_a_process_that_is_killed_at_any_moment_is_resumed_bit_for_bit(tmp_path)
         path = tmp_path / f"killed_{attempt}"
         code = PROGRAM.format(folder=str(Path(__file__).parent), path=str(path), resume=True)
         process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code])
-        while not path.exists() and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(float(random.uniform(0.0, 0.6)))
+        files = int(random.integers(1, 26))  # of thirty
+        while len(list(path.glob("*.ckpt"))) < files and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(float(random.uniform(0.0, 0.01)))
         killed += process.poll() is None
         process.kill()
         process.wait()
