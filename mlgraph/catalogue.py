@@ -216,7 +216,7 @@ def _recipes(point: importlib.metadata.EntryPoint) -> dict[str, Callable[..., Gr
     module = importlib.import_module(point.value)
     if not hasattr(module, "__path__") or importlib.util.find_spec(name) is None:
         return {}
-    return {name: value for name, value in _public(importlib.import_module(name))}
+    return dict(_public(importlib.import_module(name)))
 
 
 def _public(module: ModuleType) -> Iterator[tuple[str, Callable[..., Graph]]]:

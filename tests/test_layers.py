@@ -30,8 +30,8 @@ FLOORS = [
     ["mlgraph.__main__"],
 ]
 CORE = (
-    "value param declare port base wiring algebra checked graph node compose route resolve"
-    " entry run"
+    "value files param declare port base wiring structure algebra checked views graph node compose"
+    " route resolve entry run"
 ).split()
 
 # Methods that belong to a value although their work is done higher up: (module, function, target).
@@ -41,14 +41,14 @@ UPWARD = {
     ("mlgraph.core.graph", "fit", "mlgraph.core.run"),
     ("mlgraph.core.graph", "check", "mlgraph.core.run"),
     ("mlgraph.core.graph", "predict", "mlgraph.core.run"),
-    ("mlgraph.core.graph", "__repr__", "mlgraph.draw.text"),
-    ("mlgraph.core.graph", "__str__", "mlgraph.draw.text"),
-    ("mlgraph.core.graph", "_repr_html_", "mlgraph.draw.svg"),
-    ("mlgraph.core.graph", "draw", "mlgraph.draw.svg"),
-    ("mlgraph.core.graph", "plot", "mlgraph.draw.plot"),
-    ("mlgraph.core.graph", "to_dot", "mlgraph.draw.dot"),
-    ("mlgraph.core.graph", "to_mermaid", "mlgraph.draw.mermaid"),
-    ("mlgraph.core.graph", "to_networkx", "mlgraph.draw.layout"),
+    ("mlgraph.core.views", "__repr__", "mlgraph.draw.text"),
+    ("mlgraph.core.views", "__str__", "mlgraph.draw.text"),
+    ("mlgraph.core.views", "_repr_html_", "mlgraph.draw.svg"),
+    ("mlgraph.core.views", "draw", "mlgraph.draw.svg"),
+    ("mlgraph.core.views", "plot", "mlgraph.draw.plot"),
+    ("mlgraph.core.views", "to_dot", "mlgraph.draw.dot"),
+    ("mlgraph.core.views", "to_mermaid", "mlgraph.draw.mermaid"),
+    ("mlgraph.core.views", "to_networkx", "mlgraph.draw.layout"),
     ("mlgraph.core.graph", "network", "mlgraph.net.build"),
     ("mlgraph.core.graph", "shapes", "mlgraph.net.build"),
     ("mlgraph.core.graph", "as_classifier", "mlgraph.learn.estimator"),
@@ -56,6 +56,7 @@ UPWARD = {
     ("mlgraph.core.graph", "as_transformer", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "as_estimator", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "save", "mlgraph.store.save"),
+    ("mlgraph.core.views", "save", "mlgraph.store.save"),
     ("mlgraph.core.graph", "to_state_dict", "mlgraph.store.export"),
     ("mlgraph.core.graph", "export_torch", "mlgraph.store.export"),
     ("mlgraph.learn.base", "save", "mlgraph.store.save"),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from mlgraph.core import wiring
-from mlgraph.core.algebra import GraphBase
 from mlgraph.core.base import NodeBase
 from mlgraph.core.checked import CheckedGraph
+from mlgraph.core.views import GraphViews
 from mlgraph.errors import ConfigError, GraphError, listing
 
 _OF_FITTED = frozenset({"predict", "history", "module", "trained", "trainers", "states"})
@@ -49,7 +49,7 @@ class Composable:
     __ror__ = __or__
 
 
-class Graph(GraphBase, Composable):
+class Graph(GraphViews, Composable):
     """An immutable graph of nodes, wired port to port.
 
     Graphs come from ``>>``, ``&``, ``union`` and ``branch``; every method returns a new one.
@@ -134,58 +134,7 @@ class Graph(GraphBase, Composable):
 
         return check(self, task, inputs=inputs, valid=valid, seed=seed)
 
-    # Files, pictures and adapters: their work lives on higher floors ---------------------------
-
-    def save(self, path: Any) -> None:
-        """Write the graph to a file, which ``mlgraph.load`` reads."""
-        from mlgraph.store.save import save
-
-        save(self, path)
-
-    def __repr__(self) -> str:
-        from mlgraph.draw.text import one_line
-
-        return one_line(self)
-
-    def __str__(self) -> str:
-        from mlgraph.draw.text import to_text
-
-        return to_text(self)
-
-    def _repr_html_(self) -> str:
-        from mlgraph.draw.svg import to_svg
-
-        return to_svg(self)
-
-    def to_dot(self) -> str:
-        """The graph in Graphviz' DOT language."""
-        from mlgraph.draw.dot import to_dot
-
-        return to_dot(self)
-
-    def to_mermaid(self) -> str:
-        """The graph as a Mermaid flowchart."""
-        from mlgraph.draw.mermaid import to_mermaid
-
-        return to_mermaid(self)
-
-    def to_networkx(self) -> Any:
-        """The graph as a ``networkx.MultiDiGraph``; edge keys are (output, input) ports."""
-        from mlgraph.draw.layout import to_networkx
-
-        return to_networkx(self)
-
-    def draw(self, path: str | None = None) -> Any:
-        """The graph as an SVG picture, which a notebook shows; saved to ``path`` if given."""
-        from mlgraph.draw.svg import draw
-
-        return draw(self, path)
-
-    def plot(self, ax: Any = None) -> Any:
-        """The graph as a matplotlib picture (extra ``plot``); returns the axes."""
-        from mlgraph.draw.plot import plot
-
-        return plot(self, ax)
+    # What it can be turned into ---------------------------------------------------------------
 
     def network(
         self,

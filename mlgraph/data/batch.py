@@ -206,20 +206,26 @@ class TensorBatches:
         """Number of rows."""
         return len(self.inputs[0])
 
+    @property
+    def n_batches(self) -> int:
+        """Number of batches of an epoch.
+
+        >>> TensorBatches((torch.zeros(7, 1),), None, None, 3, drop_last=True).n_batches
+        2
+        """
+        whole, rest = divmod(self.rows, self.size)
+        joins = whole > 0 and (self.drop_last or (self.merge_last and rest == 1))
+        return whole if rest == 0 or joins else whole + 1
+
     def spans(self) -> list[tuple[int, int]]:
         """First row and end of each batch.
 
         >>> TensorBatches((torch.zeros(7, 1),), None, None, 3, merge_last=True).spans()
         [(0, 3), (3, 7)]
         """
-        starts = range(0, self.rows, self.size)
-        spans = [(start, min(start + self.size, self.rows)) for start in starts]
-        last = spans[-1][1] - spans[-1][0] if spans else 0
-        if self.drop_last and len(spans) > 1 and last < self.size:
-            spans.pop()
-        elif self.merge_last and len(spans) > 1 and last == 1:
-            spans[-2:] = [(spans[-2][0], self.rows)]
-        return spans
+        starts = [place * self.size for place in range(self.n_batches)]
+        end = min(len(starts) * self.size, self.rows) if self.drop_last else self.rows
+        return list(zip(starts, [*starts[1:], end], strict=True)) if starts else []
 
     def epoch(self, order: Tensor | None = None) -> Iterator[Batch]:
         """The batches of one epoch, rows in the given order."""

@@ -61,15 +61,11 @@ def build_network(
     >>> build_network(graph, ("batch", 4), seed=1)(torch.zeros(3, 4)).shape
     torch.Size([3, 2])
     """
-    _refuse_all_but_layers(graph)
-    arguments = _arguments(graph, specs)
-    spec = TaskSpec.of(task) if isinstance(task, Task) else task or TaskSpec("unsupervised")
-    inputs = {name: _described(token, spec) for name, token in arguments.items()}
+    inputs = _entering(graph, specs, task)
     found = list(graph.fit(inputs=inputs, seed=0).outputs.values())
-    whole = attrs.evolve(
-        merged(tuple(found)),
-        tokens={token.id: token for token in arguments.values()},  # in the order of the arguments
-    )
+    # In the order of the arguments, whichever path comes first.
+    tokens = {id: token for entering in inputs.values() for id, token in entering.tokens.items()}
+    whole = attrs.evolve(merged(tuple(found)), tokens=tokens)
     several = [descriptor.source for descriptor in found] if len(found) > 1 else []
     with forked(run_seed(seed)):
         built = network(whole, device, several)
@@ -88,10 +84,7 @@ def check_network(graph: Graph, specs: Any, *, task: Task | TaskSpec | None = No
     │ relu                    → (batch, time, 8) float32
     ▼ OUTPUT
     """
-    _refuse_all_but_layers(graph)
-    spec = TaskSpec.of(task) if isinstance(task, Task) else task or TaskSpec("unsupervised")
-    inputs = {name: _described(token, spec) for name, token in _arguments(graph, specs).items()}
-    return graph.check(inputs=inputs)
+    return graph.check(inputs=_entering(graph, specs, task))
 
 
 def initialize(
@@ -118,6 +111,13 @@ def initialize(
     for name, call in calls.items():
         sources = tuple(source.id for source in call.sources)
         call.layer.initialize(built.get_submodule(name), Start(tensors, sources, columns))
+
+
+def _entering(graph: Graph, specs: Any, task: Task | TaskSpec | None) -> dict[str, ModelDescriptor]:
+    """A network without layers for each free input of the graph."""
+    _refuse_all_but_layers(graph)
+    spec = TaskSpec.of(task) if isinstance(task, Task) else task or TaskSpec("unsupervised")
+    return {name: _described(token, spec) for name, token in _arguments(graph, specs).items()}
 
 
 def _described(token: Argument, spec: TaskSpec) -> ModelDescriptor:

@@ -7,14 +7,11 @@ Nothing in it is compressed, so what is read is never larger than the file. Ever
 from __future__ import annotations
 
 import io
-import os
 import re
-import secrets
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import attrs
@@ -65,32 +62,6 @@ def damaged(what: str, why: str = "", where: str = "", mend: str = "") -> StateE
 # Writing
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of ``path`` when it is complete, and never before.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "a")) as file:
-    ...         _ = file.write(b"all of it")
-    ...     Path(folder, "a").read_bytes()
-    b'all of it'
-    """
-    path = Path(path)
-    # In the same folder: only within one file system is replacing a single step.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(draft, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
 def pack(file: IO[bytes], entries: Mapping[str, Entry]) -> None:
     """Write entries as a zip; equal entries give equal bytes.
 
@@ -115,17 +86,6 @@ def pack(file: IO[bytes], entries: Mapping[str, Entry]) -> None:
             with archive.open(info, "w") as target:
                 for piece in entries[name].pieces:
                     target.write(piece)
-
-
-def _sync(folder: Path) -> None:
-    """Make a renaming last through a loss of power, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # Reading

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlgraph.core.files import replacing
 from mlgraph.core.graph import FittedGraph
 from mlgraph.errors import StateError
-from mlgraph.store.archive import replacing
 from mlgraph.tensor.spec import TensorSpec
 
 # Sizes of the example that is traced: torch takes 0 and 1 for fixed ones.

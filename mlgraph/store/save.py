@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlgraph.core.files import replacing
 from mlgraph.core.graph import FittedGraph, Graph
 from mlgraph.errors import MLGraphError, StateError
 from mlgraph.store import tensors
-from mlgraph.store.archive import Entry, pack, replacing
+from mlgraph.store.archive import Entry, pack
 from mlgraph.store.arrow import to_bytes as table_bytes
 from mlgraph.store.codec import Writer
 from mlgraph.store.codecs import CODECS

@@ -148,10 +148,10 @@ class TensorSpec:
         return self.shape[dim]
 
     def size(self, dim: int) -> int:
-        """The size of a dimension that must be known.
+        """The size of a dimension that must be known, and have room for weights.
 
         Raises:
-            ShapeError: There is no such dimension, or its size is not known.
+            ShapeError: There is no such dimension, its size is not known, or it is 0.
 
         >>> TensorSpec(("batch", 10)).size(-1)
         10
@@ -161,6 +161,12 @@ class TensorSpec:
             raise ShapeError(
                 f"The size of dimension {dim}, {size!r}, is needed now and is not known.",
                 mend="give it a fixed size, or pool or flatten that dimension first",
+            )
+        if size == 0:
+            raise ShapeError(
+                f"Dimension {dim} has size 0, so there is nothing to weigh.",
+                why=f"the input is {self}",
+                mend="give the network at least one column",
             )
         return size
 

@@ -6,35 +6,26 @@ renamed. It holds plain data and tensors and is read as such; nothing in it is e
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
 import torch
 
+from mlgraph.core.files import DRAFT, replacing
 from mlgraph.core.param import param
 from mlgraph.core.value import canonical, digest
 from mlgraph.data.batch import TensorBatches
 from mlgraph.errors import ConfigError, StateError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback
-from mlgraph.train.loop import Run
+from mlgraph.train.run import Run
 from mlgraph.train.snapshot import put_back, taken
 
 FORMAT = 1
 _NAME = re.compile(r"epoch-(\d{6})(?:-batch-(\d{8}))?\.ckpt")
-_PART = ".part"
-
-
-@attrs.define
-class Written:
-    """What a checkpoint callback did in this run."""
-
-    files: list[str] = attrs.field(factory=list)
 
 
 class Checkpoint(Callback):
@@ -60,10 +51,7 @@ class Checkpoint(Callback):
     keep: int | None = param(default=None, lower=1)
     weight: float = float("inf")  # what the others remember of this epoch is saved, too
 
-    def start(self, run: Any) -> Written:
-        return Written()
-
-    def on_train_begin(self, run: Any, state: Written) -> None:
+    def on_train_begin(self, run: Any, state: None) -> None:
         """Make the folder, and refuse that of another run."""
         folder = Path(self.path)
         _refuse_alien(folder)
@@ -75,18 +63,18 @@ class Checkpoint(Callback):
             )
         folder.mkdir(parents=True, exist_ok=True)
 
-    def on_batch_end(self, run: Any, state: Written) -> None:
+    def on_batch_end(self, run: Any, state: None) -> None:
         """Save within an epoch, where the optimizer has made its step."""
         last = run.step == run.steps_per_epoch
         if self.batches and run.step % self.batches == 0 and run.has_updated and not last:
-            self._save(run, state, f"epoch-{run.epoch - 1:06d}-batch-{run.step:08d}.ckpt")
+            self._save(run, f"epoch-{run.epoch - 1:06d}-batch-{run.step:08d}.ckpt")
 
-    def on_epoch_end(self, run: Any, state: Written) -> None:
+    def on_epoch_end(self, run: Any, state: None) -> None:
         """Save after an epoch."""
         if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stopped:
-            self._save(run, state, f"epoch-{run.epoch:06d}.ckpt")
+            self._save(run, f"epoch-{run.epoch:06d}.ckpt")
 
-    def _save(self, run: Any, state: Written, name: str) -> None:
+    def _save(self, run: Any, name: str) -> None:
         folder = Path(self.path)
         write(folder / name, {"format": FORMAT, "identity": dict(run.identity), "run": taken(run)})
         if self.keep is not None:
@@ -96,13 +84,8 @@ class Checkpoint(Callback):
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint; the file is there in full or not at all."""
-    part = path.with_name(path.name + _PART)
-    with part.open("wb") as file:
+    with replacing(path) as file:
         torch.save(dict(content), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    _flush(path.parent)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -165,7 +148,7 @@ def latest(folder: Path) -> dict[str, Any] | None:
         ConfigError: There is no such folder.
         StateError: None of its checkpoints can be read.
     """
-    for part in sorted(folder.glob(f"*{_PART}")):
+    for part in sorted(folder.glob(f".*{DRAFT}")):
         warnings.warn(f"{part.name!r} is incomplete, and is not used.", stacklevel=2)
     files = checkpoints(existing(folder))
     for path in reversed(files):
@@ -186,6 +169,7 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
     return {
         "network": digest(canonical(tokens), *(call.digest for call in descriptor.reachable())),
         "loss": repr(loss),
+        "class weights": _digest(run.objective.state_dict().values()),
         "optimizer": repr(optimizer),
         "seed": str(run.seed),
         "batches": f"{run.batches.size} rows, shuffle={plan.shuffle}, accumulate={plan.accumulate}"
@@ -198,18 +182,16 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
 
 def _content(batches: TensorBatches) -> str:
     """Digest of tensors; of their numbers, not of where they come from."""
-    tensors = [*batches.inputs, batches.target, batches.weights]
-    parts = (t.detach().cpu().contiguous() for t in tensors if t is not None)
-    return digest(
-        *(
-            part
-            for t in parts
-            for part in (
-                f"{t.dtype} {tuple(t.shape)}",
-                t.reshape(-1).view(torch.uint8).numpy().tobytes(),
-            )
-        )
-    )
+    tensors = (*batches.inputs, batches.target, batches.weights)
+    return _digest(tensor for tensor in tensors if tensor is not None)
+
+
+def _digest(tensors: Iterable[torch.Tensor]) -> str:
+    parts: list[bytes | str] = []
+    for tensor in tensors:
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        parts += [f"{tensor.dtype} {tuple(tensor.shape)}", flat.view(torch.uint8).numpy().tobytes()]
+    return digest(*parts)
 
 
 def resumed(run: Run, saved: Mapping[str, Any]) -> None:
@@ -247,24 +229,10 @@ def _refuse_alien(folder: Path) -> None:
     if not folder.exists():
         return
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else [folder.name]
-    alien = [n for n in names if not _NAME.fullmatch(n) and not n.endswith(_PART)]
+    alien = [n for n in names if not _NAME.fullmatch(n) and not n.endswith(DRAFT)]
     if alien:
         raise StateError(
             f"{str(folder)!r} is no folder for checkpoints.",
             why=f"it holds {listing(alien)}",
             mend="choose an empty folder, or one that is not there yet",
         )
-
-
-def _flush(folder: Path) -> None:
-    """Let the name of a new file reach the disk; not every system can do so."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import attrs
 from torch import Tensor
 
-from mlgraph.data.kinds import probabilities
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, ShapeError
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.members import combined, is_ensemble
-
-__all__ = ["check_output", "prediction", "probabilities"]
 
 
 def check_output(descriptor: ModelDescriptor) -> None:

@@ -16,8 +16,8 @@ from mlgraph.net.build import initialize
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import network
 from mlgraph.train.encode import prediction
-from mlgraph.train.loop import Scorer, Validation
 from mlgraph.train.metric import Metric
+from mlgraph.train.run import Scorer, Validation
 
 
 def training_data(descriptor: ModelDescriptor, size: int, drop_last: bool) -> TensorBatches:

@@ -26,7 +26,7 @@ PREDICT_EVENTS = ("on_predict_begin", "on_predict_batch_end", "on_predict_end")
 
 
 class Running(Protocol):
-    """What a callback sees of the run; ``mlgraph.train.loop.Run`` says what it means."""
+    """What a callback sees of the run; ``mlgraph.train.run.Run`` says what it means."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mlgraph.train import memory
-from mlgraph.train.loop import Run
+from mlgraph.train.run import Run
 
 COUNTERS = ("epoch", "step", "global_step", "best_epoch", "stopped", "is_halted")
 
@@ -27,7 +27,7 @@ def taken(run: Run) -> dict[str, Any]:
 
     >>> from torch import nn
     >>> from mlgraph.data.batch import TensorBatches
-    >>> from mlgraph.train.loop import Plan
+    >>> from mlgraph.train.run import Plan
     >>> network = nn.Linear(1, 1)
     >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
     >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)

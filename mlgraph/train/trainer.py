@@ -27,13 +27,13 @@ from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.tensor.stream import forked
 from mlgraph.train.blame import naming_layer, refusing_step
-from mlgraph.train.callback import Callback, ordered
+from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
 from mlgraph.train.callbacks.progress import Progress
 from mlgraph.train.checkpoint import Checkpoint, existing, identity, latest, resumed
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output, prediction
-from mlgraph.train.loop import Plan, Run, Validation, apply_network, history_columns, train
+from mlgraph.train.loop import apply_network, history_columns, train
 from mlgraph.train.lossfn import class_weights
 from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
@@ -49,6 +49,7 @@ from mlgraph.train.prepare import (
     validation_data,
     watched,
 )
+from mlgraph.train.run import Plan, Run, Validation
 from mlgraph.train.snapshot import kept_streams
 from mlgraph.train.trained import Trained
 
@@ -177,7 +178,7 @@ class Trainer(Node):
             optimizer=descriptor.optimizer or default_optimizer(),
             metrics=metrics,
             # Ours come last: they see what the others made of the scores.
-            callbacks=ordered((*descriptor.callbacks.values(), *own)),
+            callbacks=(*descriptor.callbacks.values(), *own),
             folder=folder,
         )
 
@@ -286,7 +287,7 @@ class _Setup:
 def _train(
     run: Run, setup: _Setup, descriptor: ModelDescriptor, saved: Mapping[str, Any] | None
 ) -> None:
-    if saved is not None or any(isinstance(c, Checkpoint) for c in setup.callbacks):
+    if saved is not None or any(isinstance(c, Checkpoint) and c.enabled for c in setup.callbacks):
         run.identity = identity(run, descriptor, setup.loss, setup.optimizer)
     with (
         naming_layer(run.network, _layers(descriptor)),

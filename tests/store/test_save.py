@@ -14,6 +14,7 @@ import torch
 
 import mlgraph
 from mlgraph import Graph, Task, nn, po
+from mlgraph.core import files
 from mlgraph.core.graph import FittedGraph
 from mlgraph.errors import StateError
 from mlgraph.store import archive, save
@@ -28,7 +29,7 @@ def test_equal_things_give_equal_bytes(fitted: FittedGraph, task: Task, tmp_path
 
 def test_more_parts_than_can_be_read_again_are_refused(tmp_path: Path) -> None:
     entries = {f"tables/{i}.arrow": archive.Entry.of(b"") for i in range(300_000)}
-    with pytest.raises(StateError, match="too many parts"), archive.replacing(tmp_path / "a") as f:
+    with pytest.raises(StateError, match="too many parts"), files.replacing(tmp_path / "a") as f:
         archive.pack(f, entries)
     assert list(tmp_path.iterdir()) == []
 
@@ -68,7 +69,7 @@ def test_a_failure_of_the_disk_at_the_end_keeps_the_old_file(
     def fail(handle: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(archive.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         fitted.save(path)
     assert path.read_bytes() == b"old"
@@ -78,9 +79,9 @@ def test_a_failure_of_the_disk_at_the_end_keeps_the_old_file(
 KILLED = """
 import os, signal, sys
 from mlgraph import po
-from mlgraph.store import archive
+from mlgraph.core import files
 half = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
-archive.os.fsync = half
+files.os.fsync = half
 po("nop").as_graph().save(sys.argv[1])
 """
 

@@ -17,8 +17,9 @@ from mlgraph.data.batch import TensorBatches
 from mlgraph.tensor.stream import forked
 from mlgraph.train.callback import Callback
 from mlgraph.train.checkpoint import Checkpoint, checkpoints, latest, read, resumed, write
-from mlgraph.train.loop import Plan, Run, Validation, train
+from mlgraph.train.loop import train
 from mlgraph.train.lossfn import ObjectiveFn
+from mlgraph.train.run import Plan, Run, Validation
 from mlgraph.train.snapshot import kept_streams, taken
 
 
@@ -161,12 +162,12 @@ def test_incomplete_and_damaged_files_are_passed_over_with_a_warning(tmp_path):
     fitted(tmp_path, epochs=2, batches=None)
     newest = checkpoints(tmp_path)[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    (tmp_path / "epoch-000009.ckpt.part").write_bytes(b"half")
+    (tmp_path / ".epoch-000009.ckpt.0.tmp").write_bytes(b"half")
     with pytest.warns(UserWarning) as warned:
         found = latest(tmp_path)
     assert found["run"]["epoch"] == 1
     texts = [str(warning.message) for warning in warned]
-    assert any("epoch-000009.ckpt.part" in text for text in texts)
+    assert any(".epoch-000009.ckpt.0.tmp" in text for text in texts)
     assert any("epoch-000002.ckpt" in text for text in texts)
 
 

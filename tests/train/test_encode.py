@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from mlgraph import DataError, ShapeError, Task
+from mlgraph.data.kinds import probabilities
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import NumericToken
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph.train.encode import check_output, prediction, probabilities
+from mlgraph.train.encode import check_output, prediction
 
 
 def binary(positive="yes"):

@@ -9,9 +9,6 @@ from mlgraph import DataError
 from mlgraph.data.batch import TensorBatches
 from mlgraph.train.callback import EVENTS, Callback
 from mlgraph.train.loop import (
-    Plan,
-    Run,
-    Validation,
     apply_network,
     history_columns,
     order_seed,
@@ -19,6 +16,7 @@ from mlgraph.train.loop import (
     train,
 )
 from mlgraph.train.lossfn import ObjectiveFn
+from mlgraph.train.run import Plan, Run, Validation
 
 
 def data(rows=5, size=2, weights=None, seed=0, **kwargs):

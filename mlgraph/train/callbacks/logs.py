@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from mlgraph.core.files import replacing
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
@@ -68,10 +69,8 @@ class _Log(Callback):
         state.columns = list(dict.fromkeys(name for row in rows for name in row))
         text = self.text(rows, state.columns, header=bool(rows))
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        beside = f"{self.path}.part"
-        with open(beside, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(beside, self.path)
+        with replacing(self.path) as file:
+            file.write(text.encode())
 
     def _refuse_other_run(self) -> None:
         path = Path(self.path)

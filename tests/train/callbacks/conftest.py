@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from mlgraph.data.batch import TensorBatches
-from mlgraph.train.loop import Plan, Run, Validation
 from mlgraph.train.lossfn import ObjectiveFn
+from mlgraph.train.run import Plan, Run, Validation
 
 OPTIMIZERS = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),

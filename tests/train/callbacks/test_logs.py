@@ -89,7 +89,7 @@ def test_a_run_that_was_killed_and_resumed_leaves_no_gap_and_no_repetition(make_
     run = train(make_run(), [chosen], resume)
     assert [row["epoch"] for row in rows(path)] == [1, 2, 3, 4]
     assert rows(path) == run.history
-    assert not list(path.parent.glob("*.part"))
+    assert not list(path.parent.glob(".*.tmp"))
 
 
 def test_scores_that_are_not_finite_are_null_in_json(make_run, tmp_path):
