@@ -156,12 +156,7 @@ class TensorSpec:
         >>> TensorSpec(("batch", 10)).size(-1)
         10
         """
-        size = self.dim(dim)
-        if isinstance(size, str):
-            raise ShapeError(
-                f"The size of dimension {dim}, {size!r}, is needed now and is not known.",
-                mend="give it a fixed size, or pool or flatten that dimension first",
-            )
+        size = self._known(dim)
         if size == 0:
             raise ShapeError(
                 f"Dimension {dim} has size 0, so there is nothing to weigh.",
@@ -179,7 +174,7 @@ class TensorSpec:
         >>> TensorSpec(("batch", 3, 4)).last(2)
         (3, 4)
         """
-        return tuple(self.size(dim) for dim in range(-n, 0))
+        return tuple(self._known(dim) for dim in range(-n, 0))
 
     def sizes(self, n: int | None = None) -> tuple[int, ...]:
         """All sizes, or the last ``n``; each must be known.
@@ -191,6 +186,15 @@ class TensorSpec:
         (2, 3, 4)
         """
         return self.last(self.rank if n is None else n)
+
+    def _known(self, dim: int) -> int:
+        size = self.dim(dim)
+        if isinstance(size, str):
+            raise ShapeError(
+                f"The size of dimension {dim}, {size!r}, is needed now and is not known.",
+                mend="give it a fixed size, or pool or flatten that dimension first",
+            )
+        return size
 
     def with_shape(self, shape: Iterable[int | str]) -> TensorSpec:
         """The same with another shape; cardinalities stay while the last size does.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlgraph import ConfigError, Task, nn, po
+from mlgraph import ConfigError, ShapeError, Task, nn, po
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.net.layer import Layer
 from mlgraph.tensor.spec import TensorSpec
@@ -64,3 +64,8 @@ def test_rows_without_features_enter_too() -> None:
 
 def test_no_rows_are_predicted_for_no_rows() -> None:
     assert len(graph().fit(MIXED, seed=1).predict(MIXED.empty())) == 0
+
+
+def test_layers_with_weights_refuse_rows_without_features() -> None:
+    with pytest.raises(ShapeError, match="size 0, so there is nothing to weigh"):
+        (po("ingress_rows") >> nn("head") >> po("torch_model", epochs=1)).check(MIXED)

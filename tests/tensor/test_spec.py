@@ -43,6 +43,13 @@ def test_an_unknown_size_that_is_needed_is_named_with_the_mend() -> None:
     assert caught.value.mend == "give it a fixed size, or pool or flatten that dimension first"
 
 
+def test_a_size_of_zero_has_no_room_for_weights() -> None:
+    spec = TensorSpec(("batch", 0))
+    with pytest.raises(ShapeError, match="Dimension -1 has size 0"):
+        spec.size(-1)
+    assert spec.last(1) == (0,)
+
+
 @pytest.mark.parametrize("dim", [2, -3, 7])
 def test_a_dimension_out_of_range_is_reported_as_the_user_wrote_it(dim: int) -> None:
     with pytest.raises(ShapeError) as caught:
