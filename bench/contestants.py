@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from bench.relay import Tick
 from mlgraph import Graph, Node, Port, Task, chain, po
 from mlgraph import nn as mlnn
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback
 

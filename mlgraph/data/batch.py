@@ -1,4 +1,4 @@
-"""From tasks to batches: what is fed to a network, its targets, and how both are cut.
+"""Batches: some rows of a table as tensors, an epoch of them at a time.
 
 Tensors are made once per fit or prediction, as whole columns; a batch is a slice or an index of
 them, never a loop over rows.
@@ -6,9 +6,10 @@ them, never a loop over rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import repeat
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat
+from typing import NamedTuple, Self
 
 import attrs
 import numpy as np
@@ -16,153 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlgraph.core.value import FrozenDict, canonical
-from mlgraph.data.task import Task
-from mlgraph.data.taskspec import TaskSpec
-from mlgraph.data.token import IngressToken
-from mlgraph.errors import DataError, listing
-
-
-class Feed(FrozenDict):
-    """What enters a network when it is applied: a task for each ingress.
-
-    >>> len(Feed({}))
-    0
-    """
-
-    @classmethod
-    def merged(cls, feeds: tuple[Feed, ...]) -> Feed:
-        """One feed with the ingresses of all; their rows are aligned by row id.
-
-        Raises:
-            DataError: The tasks have different rows, targets or weights.
-        """
-        found = dict(feeds[0])
-        for feed in feeds[1:]:
-            for id, task in feed.items():
-                if found.get(id) is not task:
-                    found.setdefault(id, aligned(id, feeds[0].task, task))
-        return cls(found)
-
-    def tensors(self, tokens: Mapping[str, IngressToken]) -> tuple[Tensor, ...]:
-        """The tensor of each token, in order."""
-        return tuple(token.tensor(self[id]) for id, token in tokens.items())
-
-    @property
-    def task(self) -> Task:
-        """A task with the rows, the target and the weights."""
-        task: Task = next(iter(self.values()))
-        return task
-
-    def describe(self) -> str:
-        """The feed in one phrase."""
-        return f"feed of {listing(self)}, {len(self.task)} rows"
-
-
-def aligned(id: str, first: Task, task: Task) -> Task:
-    """A task with its rows in the order of another.
-
-    Args:
-        id: The ingress where it enters, for messages.
-        first: The other task.
-        task: The task.
-
-    Raises:
-        DataError: They have different rows, targets or weights.
-
-    >>> task = Task({"x": [1.0, 2.0, 3.0]})
-    >>> aligned("numbers", task, task.take([2, 0, 1])).row_ids
-    array([0, 1, 2])
-    """
-    if task is first:
-        return task
-    try:
-        task = first.align(task)
-        _refuse_other_goal(first, task)
-    except DataError as error:
-        raise error.at(f"node {id!r}") from None
-    return task
-
-
-def _refuse_other_goal(first: Task, task: Task) -> None:
-    if first.targets != task.targets or canonical(first.goal) != canonical(task.goal):
-        raise DataError(
-            "Paths with different targets cannot meet in one network.",
-            why=f"one learns {_learned(first)}; the other {_learned(task)}",
-            mend="change the target before the paths part",
-        )
-    if not _equal(first.truth(), task.truth()):
-        raise DataError(
-            f"The target {listing(first.targets)} has different values "
-            "on two paths of one network.",
-            mend="transform the target before the paths part",
-        )
-    if not _equal(first.weights(), task.weights()):
-        raise DataError(
-            "The rows have different weights on two paths of one network.",
-            mend="weigh them before the paths part",
-        )
-
-
-def _learned(task: Task) -> str:
-    classes = f" of {listing(task.classes)}" if task.classes else ""
-    return f"{listing(task.targets) or 'nothing'}, {task.goal.type}{classes}"
-
-
-def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other, equal_nan=True)
-
-
-def target_tensor(task: Task, spec: TaskSpec) -> Tensor:
-    """The target of all rows, as the kind of task encodes it.
-
-    Shape:
-        binary: ``(batch, 1)`` float32, 1 for the positive class.
-        multiclass: ``(batch,)`` int64, places in the classes.
-        regression: ``(batch, 1)`` float32.
-        several targets: ``(batch, targets)`` float32.
-
-    Raises:
-        DataError: A row has no target.
-
-    >>> target_tensor(Task({"y": [1.0, 2.0]}, target="y"), TaskSpec("regression")).shape
-    torch.Size([2, 1])
-    """
-    if spec.type.arity != "none":
-        _refuse_missing(task)
-    encoded = spec.type.encode(task, spec)
-    if not isinstance(encoded, Tensor) or encoded.shape[:1] != (len(task),):
-        raise DataError(
-            f"{type(spec.type).__name__}.encode() did not return a target for each row.",
-            why=f"of {len(task)} rows it made "
-            + (f"{tuple(encoded.shape)}" if isinstance(encoded, Tensor) else repr(encoded)),
-            mend="return a tensor, rows first",
-        )
-    return encoded
-
-
-def _refuse_missing(task: Task) -> None:
-    codes = task.target_codes()
-    missing = codes < 0 if codes.dtype.kind == "i" else np.isnan(codes)
-    missing = missing if missing.ndim == 1 else missing.any(axis=1)
-    if missing.any():
-        raise DataError(
-            f"{int(missing.sum())} rows have no target {listing(task.targets)}.",
-            where=f"rows {listing(task.row_ids[missing])}",
-            mend="leave these rows out",
-        )
-
-
-def weight_tensor(task: Task) -> Tensor | None:
-    """Row weights as float32, shape ``(batch,)``, or None.
-
-    >>> weight_tensor(Task({"x": [1.0, 2.0]}).with_weight([0.5, 1.0]))
-    tensor([0.5000, 1.0000])
-    """
-    weights = task.weights()
-    return None if weights is None else torch.from_numpy(weights.astype(np.float32))
+from mlgraph.core.value import digest
 
 
 class Batch(NamedTuple):
@@ -177,34 +32,70 @@ class Batch(NamedTuple):
     weights: Tensor | None
 
 
-@attrs.frozen(eq=False)
-class TensorBatches:
-    """Tensors in memory, cut into batches.
+class Batches(ABC):
+    """The rows of an epoch, cut into batches.
 
     Args:
-        inputs: One tensor per input of the network, rows first.
         target: The target, rows first.
         weights: Row weights.
         size: Rows per batch.
         drop_last: Leave out a last batch that is not full.
         merge_last: Add a last batch of one row to the batch before it.
 
-    >>> batches = TensorBatches((torch.zeros(7, 1),), None, None, 3)
-    >>> [len(batch.inputs[0]) for batch in batches.epoch()]
-    [3, 3, 1]
+    >>> issubclass(TensorBatches, Batches)
+    True
     """
 
-    inputs: tuple[Tensor, ...]
     target: Tensor | None
     weights: Tensor | None
     size: int
-    drop_last: bool = False
-    merge_last: bool = False
+    drop_last: bool
+    merge_last: bool
 
     @property
+    @abstractmethod
     def rows(self) -> int:
         """Number of rows."""
-        return len(self.inputs[0])
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where batches are."""
+
+    @property
+    @abstractmethod
+    def ready(self) -> tuple[Tensor | None, ...]:
+        """The inputs that are tensors already; None for one that is read batch by batch."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Digest of what is in the batches."""
+
+    @abstractmethod
+    def epoch(
+        self, order: Tensor | None = None, number: int = 0, first: int = 0
+    ) -> Iterator[Batch]:
+        """The batches of one epoch.
+
+        Args:
+            order: The order of the rows, by default the one they have.
+            number: Which epoch it is: random operations draw anew in each.
+            first: How many batches to leave out at the beginning.
+        """
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+
+    @abstractmethod
+    def that_count(self) -> Self:
+        """The rows whose weight is not 0."""
+
+    @property
+    def kept(self) -> NDArray[np.int64] | None:
+        """The rows that the last pass could read; None for all."""
+        return None
 
     @property
     def n_batches(self) -> int:
@@ -227,18 +118,61 @@ class TensorBatches:
         end = min(len(starts) * self.size, self.rows) if self.drop_last else self.rows
         return list(zip(starts, [*starts[1:], end], strict=True)) if starts else []
 
-    def epoch(self, order: Tensor | None = None) -> Iterator[Batch]:
-        """The batches of one epoch, rows in the given order."""
-        sizes = [end - start for start, end in self.spans()]
+    def counts(self) -> list[int]:
+        """Rows of each batch, in the last pass if some could not be read."""
+        return [end - start for start, end in self.spans()]
+
+
+@attrs.frozen(eq=False)
+class TensorBatches(Batches):
+    """Tensors in memory, cut into batches.
+
+    Args:
+        inputs: One tensor per input of the network, rows first.
+
+    >>> batches = TensorBatches((torch.zeros(7, 1),), None, None, 3)
+    >>> [len(batch.inputs[0]) for batch in batches.epoch()]
+    [3, 3, 1]
+    """
+
+    inputs: tuple[Tensor, ...]
+    target: Tensor | None
+    weights: Tensor | None
+    size: int
+    drop_last: bool = False
+    merge_last: bool = False
+
+    @property
+    def rows(self) -> int:
+        return len(self.inputs[0])
+
+    @property
+    def device(self) -> torch.device:
+        return self.inputs[0].device
+
+    @property
+    def ready(self) -> tuple[Tensor | None, ...]:
+        return self.inputs
+
+    @property
+    def fingerprint(self) -> str:
+        tensors = (*self.inputs, self.target, self.weights)
+        return tensor_digest(tensor for tensor in tensors if tensor is not None)
+
+    def epoch(
+        self, order: Tensor | None = None, number: int = 0, first: int = 0
+    ) -> Iterator[Batch]:
+        sizes = self.counts()
         if order is not None:
-            return map(self.take, order[: sum(sizes)].split_with_sizes(sizes))
+            parts = order[: sum(sizes)].split_with_sizes(sizes)
+            return map(self.take, parts[first:])
         # One call cuts a tensor into views of all batches; a slice per batch costs more.
         inputs = zip(*(x[: sum(sizes)].split_with_sizes(sizes) for x in self.inputs), strict=True)
         rest = (
             repeat(None) if tensor is None else tensor[: sum(sizes)].split_with_sizes(sizes)
             for tensor in (self.target, self.weights)
         )
-        return map(Batch, inputs, *rest)
+        return islice(map(Batch, inputs, *rest), first, None)
 
     def take(self, rows: Tensor) -> Batch:
         """The rows at these places."""
@@ -249,7 +183,6 @@ class TensorBatches:
         )
 
     def to(self, device: torch.device) -> TensorBatches:
-        """The same on a device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def that_count(self) -> TensorBatches:
@@ -271,3 +204,16 @@ class TensorBatches:
             target=None if self.target is None else change(self.target),
             weights=None if self.weights is None else change(self.weights),
         )
+
+
+def tensor_digest(tensors: Iterable[Tensor]) -> str:
+    """Digest of tensors; of their numbers, not of where they come from.
+
+    >>> tensor_digest([torch.ones(2)]) == tensor_digest([torch.zeros(2) + 1])
+    True
+    """
+    parts: list[bytes | str] = []
+    for tensor in tensors:
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        parts += [f"{tensor.dtype} {tuple(tensor.shape)}", flat.view(torch.uint8).numpy().tobytes()]
+    return digest(*parts)

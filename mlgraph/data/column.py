@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.types as pat
 from numpy.typing import NDArray
 
-from mlgraph.data.hashing import digest, hash_array
+from mlgraph.core.value import digest
+from mlgraph.data.hashing import hash_array
 from mlgraph.data.normalise import missing_values
 
 Positions: TypeAlias = NDArray[np.int64]

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from mlgraph.core.value import digest
 from mlgraph.data.column import Column, as_view, compose, view_key
-from mlgraph.data.hashing import digest
 from mlgraph.data.ingest import ingest, to_column
 from mlgraph.data.roles import Roles, renamed, unknown_column
 from mlgraph.data.rowids import align_positions, find_rows, positions_of

@@ -11,19 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-
-def digest(*parts: str | bytes) -> str:
-    """Hash of a sequence of parts; where one ends and the next begins matters.
-
-    >>> digest("ab", "c") == digest("a", "bc")
-    False
-    """
-    hasher = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        hasher.update(len(content).to_bytes(8, "little"))
-        hasher.update(content)
-    return hasher.hexdigest()
+from mlgraph.core.value import digest
 
 
 def hash_array(data: pa.ChunkedArray) -> str:

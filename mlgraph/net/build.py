@@ -13,7 +13,7 @@ from mlgraph.core.checked import CheckedGraph
 from mlgraph.core.entry import input_at, run_seed
 from mlgraph.core.graph import Graph
 from mlgraph.core.port import fits
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import IngressToken

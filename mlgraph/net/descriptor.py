@@ -15,7 +15,7 @@ import attrs
 import torch.nn
 
 from mlgraph.core.value import canonical, digest
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import IngressToken

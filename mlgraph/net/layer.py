@@ -21,7 +21,7 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
 from mlgraph.core.value import canonical, nameless
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import GraphError, MLGraphError
 from mlgraph.net.descriptor import Call, ModelDescriptor, merged

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mlgraph.core.value import FrozenDict, address, importable
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.errors import StateError
 from mlgraph.net.descriptor import Source
 from mlgraph.store.archive import damaged

@@ -15,7 +15,7 @@ from torch import nn
 
 from mlgraph.core.base import Context
 from mlgraph.core.value import nameless
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import NumericToken

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from mlgraph.core.files import DRAFT, replacing
 from mlgraph.core.param import param
 from mlgraph.core.value import canonical, digest
-from mlgraph.data.batch import TensorBatches
+from mlgraph.data.batch import tensor_digest
 from mlgraph.errors import ConfigError, StateError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback
@@ -165,33 +165,19 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
     """What must be equal for one run to go on where another was saved, as short texts."""
     tokens = [descriptor.tokens[id] for id in sorted(descriptor.tokens)]
     plan = run.plan
-    valid = None if run.validation is None else _content(run.validation.batches)
+    valid = None if run.validation is None else run.validation.batches.fingerprint
     return {
         "network": digest(canonical(tokens), *(call.digest for call in descriptor.reachable())),
         "loss": repr(loss),
-        "class weights": _digest(run.objective.state_dict().values()),
+        "class weights": tensor_digest(run.objective.state_dict().values()),
         "optimizer": repr(optimizer),
         "seed": str(run.seed),
         "batches": f"{run.batches.size} rows, shuffle={plan.shuffle}, accumulate={plan.accumulate}"
         f", drop_last={run.batches.drop_last}",
         "eval_freq": str(plan.eval_freq),
-        "data": _content(run.batches),
+        "data": run.batches.fingerprint,
         "validation data": str(valid),
     }
-
-
-def _content(batches: TensorBatches) -> str:
-    """Digest of tensors; of their numbers, not of where they come from."""
-    tensors = (*batches.inputs, batches.target, batches.weights)
-    return _digest(tensor for tensor in tensors if tensor is not None)
-
-
-def _digest(tensors: Iterable[torch.Tensor]) -> str:
-    parts: list[bytes | str] = []
-    for tensor in tensors:
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        parts += [f"{tensor.dtype} {tuple(tensor.shape)}", flat.view(torch.uint8).numpy().tobytes()]
-    return digest(*parts)
 
 
 def resumed(run: Run, saved: Mapping[str, Any]) -> None:

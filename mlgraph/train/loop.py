@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
@@ -105,7 +104,7 @@ def row_order(run: Run) -> Tensor | None:
         return None
     generator = torch.Generator().manual_seed(order_seed(run.seed, run.epoch))
     order = torch.randperm(run.batches.rows, generator=generator)
-    return order.to(run.batches.inputs[0].device)
+    return order.to(run.batches.device)
 
 
 def _epochs(run: Run, events: Mapping[str, Any]) -> None:
@@ -146,7 +145,7 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
     )
     losses, shares, updated = run.losses, _shares(run), True
     run.network.train()
-    for batch in islice(run.batches.epoch(row_order(run)), run.step, None):
+    for batch in run.batches.epoch(row_order(run), run.epoch, run.step):
         run.batch = batch
         run.step += 1
         run.global_step += 1
@@ -177,7 +176,7 @@ def _shares(run: Run) -> list[float] | None:
     """The part of each batch in the rows of its step; None where a batch is a step."""
     if run.plan.accumulate == 1:
         return None
-    sizes = [end - start for start, end in run.batches.spans()]
+    sizes = run.batches.counts()
     groups = (sizes[i : i + run.plan.accumulate] for i in range(0, len(sizes), run.plan.accumulate))
     return [size / sum(group) for group in groups for size in group]
 
@@ -187,8 +186,7 @@ def _mean_loss(run: Run, losses: list[Tensor]) -> float:
     values = torch.stack(losses).double().cpu()
     if not bool(values.isfinite().all()):
         raise _not_finite(run, values)
-    spans = run.batches.spans()[: len(losses)]
-    counts = torch.tensor([end - start for start, end in spans], dtype=torch.float64)
+    counts = torch.tensor(run.batches.counts()[: len(losses)], dtype=torch.float64)
     return float((values * counts).sum() / counts.sum())
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from mlgraph.data.batch import Feed, TensorBatches, target_tensor, weight_tensor
+from mlgraph.data.batch import TensorBatches
+from mlgraph.data.feed import Feed, target_tensor, weight_tensor
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, DataError, GraphError, did_you_mean, listing

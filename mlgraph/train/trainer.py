@@ -19,7 +19,8 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port
-from mlgraph.data.batch import Feed, TensorBatches
+from mlgraph.data.batch import TensorBatches
+from mlgraph.data.feed import Feed
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, MLGraphError, together

@@ -11,7 +11,7 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import Token, param
 from mlgraph.core.port import Port
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.errors import GraphError
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback, tokens_of

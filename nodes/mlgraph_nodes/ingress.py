@@ -12,7 +12,7 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port, register_conversion
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.select import Selector
 from mlgraph.data.task import Task
 from mlgraph.data.token import CategoricalToken, IngressToken, NumericToken, as_words

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mlgraph import DataError, GraphError, Task, nn, po
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.token import CategoricalToken, NumericToken
 from mlgraph.net.descriptor import Call, ModelDescriptor, Source, merged
 from mlgraph.net.network import network

@@ -6,7 +6,7 @@ import torch
 from torch import nn as tnn
 
 from mlgraph import GraphError, Layer, ShapeError, Task, nn, param, po
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.layer import layer_port

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch import nn as tnn
 
 from mlgraph import Graph, Task, load_weights
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.datasets import digits as load_digits
 from mlgraph.net.build import Argument

@@ -23,7 +23,7 @@ from torchvision.transforms import Normalize as TorchNormalize
 
 from mlgraph import ConfigError, DataError, ShapeError, StateError, Task, nn, po, tune
 from mlgraph.core.base import Context
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import NumericToken
 from mlgraph.net.descriptor import ModelDescriptor, Source

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from mlgraph import Task, nn, po, sel, tune
 from mlgraph.core.value import FrozenDict, canonical
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.data.kinds import Classification
 from mlgraph.data.spread import QuantileRegression
 from mlgraph.data.taskspec import TaskSpec

@@ -19,7 +19,7 @@ from mlgraph.core.graph import Graph, to_graph
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.errors import ConfigError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callbacks.functions import Functions
