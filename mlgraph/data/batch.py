@@ -97,6 +97,12 @@ class Batches(ABC):
         """The rows that the last pass could read; None for all."""
         return None
 
+    def seen(self, tensor: Tensor | None) -> Tensor | None:
+        """The rows of a tensor that the last pass could read."""
+        if tensor is None or self.kept is None:
+            return tensor
+        return tensor[torch.from_numpy(self.kept).to(tensor.device)]
+
     @property
     def n_batches(self) -> int:
         """Number of batches of an epoch.

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.task import Task
 from mlgraph.errors import DataError, listing
 from mlgraph.tensor.spec import TensorSpec
@@ -49,6 +50,10 @@ class IngressToken(ABC):
         Raises:
             DataError: A value cannot enter a network; names ingress and column.
         """
+
+    def lazy(self, task: Task) -> LazyTensor | None:
+        """The column to be read batch by batch; None where the tensor is made at once."""
+        return None
 
     @property
     def cardinalities(self) -> tuple[int, ...]:

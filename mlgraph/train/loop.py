@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mlgraph.core.entry import node_seed
-from mlgraph.data.batch import TensorBatches
+from mlgraph.data.batch import Batches
 from mlgraph.errors import DataError
 from mlgraph.net.network import copied, direct
 from mlgraph.train.callback import Callback, bound, ordered, predicting
@@ -49,6 +49,7 @@ def train(
     >>> from mlgraph.train.run import Plan
     >>> network = nn.Linear(1, 1)
     >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> from mlgraph.data.batch import TensorBatches
     >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
     >>> run = Run(network, nn.MSELoss(), sgd, data, Plan(epochs=3), seed=1)
     >>> train(run).global_step
@@ -96,6 +97,7 @@ def row_order(run: Run) -> Tensor | None:
     >>> from mlgraph.train.run import Plan
     >>> network = nn.Linear(1, 1)
     >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> from mlgraph.data.batch import TensorBatches
     >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
     >>> row_order(Run(network, nn.MSELoss(), sgd, data, Plan(epochs=1), seed=1)).sort().values
     tensor([0, 1, 2, 3])
@@ -215,23 +217,25 @@ def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> di
         output = torch.cat(outputs)
         loss = _whole_loss(run.objective, output, validation.batches)
     run.network.train()
-    return {"valid_loss": loss, **validation.scorer(output)}
+    return {"valid_loss": loss, **validation.scorer(output, validation.batches.kept)}
 
 
-def _whole_loss(objective: Any, output: Tensor, batches: TensorBatches) -> float:
-    if batches.weights is None:
-        return float(objective(output, batches.target))
-    return float(objective.weighted(output, batches.target, batches.weights))
+def _whole_loss(objective: Any, output: Tensor, batches: Batches) -> float:
+    target, weights = batches.seen(batches.target), batches.seen(batches.weights)
+    if weights is None:
+        return float(objective(output, target))
+    return float(objective.weighted(output, target, weights))
 
 
 def apply_network(
-    network: nn.Module, batches: TensorBatches, callbacks: Iterable[Callback] = ()
+    network: nn.Module, batches: Batches, callbacks: Iterable[Callback] = ()
 ) -> Tensor:
     """The outputs of a network for all rows, on the CPU; nothing is learned or dropped.
 
     Shape:
         returns: ``(rows, ...)``.
 
+    >>> from mlgraph.data.batch import TensorBatches
     >>> batches = TensorBatches((torch.ones(3, 1),), None, None, size=2)
     >>> apply_network(nn.Identity(), batches).shape
     torch.Size([3, 1])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from mlgraph.data.batch import TensorBatches
+from mlgraph.data.batch import Batches
 from mlgraph.data.feed import Feed, target_tensor, weight_tensor
+from mlgraph.data.loader import Loading, batched
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, DataError, GraphError, did_you_mean, listing
@@ -21,7 +24,13 @@ from mlgraph.train.metric import Metric
 from mlgraph.train.run import Scorer, Validation
 
 
-def training_data(descriptor: ModelDescriptor, size: int, drop_last: bool) -> TensorBatches:
+def training_data(
+    descriptor: ModelDescriptor,
+    size: int,
+    drop_last: bool,
+    seed: int = 0,
+    loading: Loading | None = None,
+) -> Batches:
     """The rows to train on, those of weight 0 left out.
 
     Raises:
@@ -33,12 +42,12 @@ def training_data(descriptor: ModelDescriptor, size: int, drop_last: bool) -> Te
     >>> training_data(descriptor, size=8, drop_last=False).target
     tensor([[0.5000]])
     """
-    data = _batches(descriptor, descriptor.inputs, size, drop_last).that_count()
+    data = _batches(descriptor, descriptor.inputs, size, seed, loading).that_count()
     if data.rows == 0:
         raise DataError(
             "There are no rows to train on.", why="rows of weight 0 do not count", mend="add rows"
         )
-    return data
+    return attrs.evolve(data, drop_last=drop_last)  # type: ignore[misc]
 
 
 def validation_data(
@@ -47,6 +56,8 @@ def validation_data(
     metrics: Mapping[str, Metric],
     size: int,
     device: torch.device,
+    seed: int = 0,
+    loading: Loading | None = None,
 ) -> Validation:
     """The rows to evaluate on, and how.
 
@@ -59,7 +70,7 @@ def validation_data(
     >>> validation_data(descriptor, descriptor.inputs, {}, 8, torch.device("cpu")).batches.rows
     2
     """
-    data = _batches(descriptor, feed, size)
+    data = _batches(descriptor, feed, size, seed, loading)
     if data.rows == 0:
         raise DataError("There are no rows to validate on.", mend="pass other rows as valid=")
     score = scorer(metrics, feed.task, descriptor.task)
@@ -76,13 +87,13 @@ def scorer(metrics: Mapping[str, Metric], task: Task, spec: TaskSpec) -> Scorer:
     ({'valid_rmse': 0.0}, {'valid_rmse': nan})
     """
 
-    def score(output: Tensor) -> dict[str, float]:
+    def score(output: Tensor, kept: NDArray[np.int64] | None = None) -> dict[str, float]:
         if not output.isfinite().all():
             return {f"valid_{name}": float("nan") for name in metrics}
-        found = prediction(output, task, spec)
+        found = prediction(output, task if kept is None else task.take(kept), spec)
         return {f"valid_{name}": metric(found) for name, metric in metrics.items()}
 
-    return score if metrics else lambda output: {}
+    return score if metrics else lambda output, kept=None: {}
 
 
 def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bool]:
@@ -118,17 +129,20 @@ def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bo
     return name, greater
 
 
-def started(descriptor: ModelDescriptor, tensors: tuple[Tensor, ...]) -> fx.GraphModule:
+def started(
+    descriptor: ModelDescriptor, tensors: tuple[Tensor | None, ...]
+) -> fx.GraphModule:
     """The real network, with the start its layers give it.
 
     >>> from mlgraph import nn as layer
     >>> task = Task({"x": [1.0, 2.0], "y": [0.5, 1.0]}, target="y").with_weight([1.0, 0.0])
     >>> (descriptor,) = layer("linear").as_graph().fit(task).outputs.values()
-    >>> started(descriptor, training_data(descriptor, 8, False).inputs).linear
+    >>> started(descriptor, training_data(descriptor, 8, False).ready).linear
     Linear(in_features=1, out_features=1, bias=True)
     """
     built = network(descriptor)
-    initialize(built, descriptor, dict(zip(descriptor.tokens, tensors, strict=True)))
+    given = zip(descriptor.tokens, tensors, strict=True)
+    initialize(built, descriptor, {id: tensor for id, tensor in given if tensor is not None})
     return built
 
 
@@ -190,8 +204,7 @@ def class_counts(task: Task, spec: TaskSpec) -> list[int] | None:
 
 
 def _batches(
-    descriptor: ModelDescriptor, feed: Feed, size: int, drop_last: bool = False
-) -> TensorBatches:
-    tensors = feed.tensors(descriptor.tokens)
+    descriptor: ModelDescriptor, feed: Feed, size: int, seed: int, loading: Loading | None
+) -> Batches:
     target, weights = target_tensor(feed.task, descriptor.task), weight_tensor(feed.task)
-    return TensorBatches(tensors, target, weights, size, drop_last)
+    return batched(feed, descriptor.tokens, target, weights, size, seed=seed, loading=loading)

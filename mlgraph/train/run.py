@@ -9,9 +9,9 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from mlgraph.data.batch import Batch, TensorBatches
+from mlgraph.data.batch import Batch, Batches
 
-Scorer = Callable[[Tensor], Mapping[str, float]]
+Scorer = Callable[[Tensor, Any], Mapping[str, float]]
 
 
 @attrs.frozen(kw_only=True)
@@ -38,12 +38,13 @@ class Plan:
 class Validation:
     """Data to evaluate on, and what to make of the network's outputs for them.
 
+    >>> from mlgraph.data.batch import TensorBatches
     >>> batches = TensorBatches((torch.zeros(2, 1),), torch.zeros(2, 1), None, 2)
-    >>> Validation(batches=batches, scorer=lambda output: {}).batches.rows
+    >>> Validation(batches=batches, scorer=lambda output, kept: {}).batches.rows
     2
     """
 
-    batches: TensorBatches
+    batches: Batches
     scorer: Scorer
 
 
@@ -76,6 +77,7 @@ class Run:
 
     >>> network = nn.Linear(1, 1)
     >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> from mlgraph.data.batch import TensorBatches
     >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
     >>> Run(network, nn.MSELoss(), sgd, data, Plan(epochs=3), seed=1).epochs
     3
@@ -84,7 +86,7 @@ class Run:
     network: nn.Module
     objective: Any
     optimizer: torch.optim.Optimizer
-    batches: TensorBatches
+    batches: Batches
     plan: Plan
     seed: int
     validation: Validation | None = None

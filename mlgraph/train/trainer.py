@@ -19,8 +19,9 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port
-from mlgraph.data.batch import TensorBatches
+from mlgraph.data.batch import Batches
 from mlgraph.data.feed import Feed
+from mlgraph.data.loader import Loading, batched, settled
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, MLGraphError, together
@@ -86,6 +87,13 @@ class Trainer(Node):
         use_valid: Use the validation data that arrive.
         class_weight: ``"balanced"``, weights by class, or the weight of the positive class.
         progress: Show a progress bar; ``"auto"`` does in terminals and notebooks.
+        tensor_dataset: Read lazy columns once and keep their tensors in memory; ``"auto"`` does
+            with up to 64 MB that nothing random is done to. Random operations draw anew all the
+            same: only what comes before them is kept.
+        num_workers: Processes that read lazy columns; ``"auto"`` takes one per core, and none
+            where reading is quick.
+        pin_memory: Whether batches that are read pass through pinned memory; ``"auto"`` does on
+            the way to a CUDA device.
         resume: Go on from the latest checkpoint in this folder, or with True in that of the
             callback ``checkpoint``; an empty folder begins a new run. ``epochs`` stays the total.
 
@@ -114,12 +122,15 @@ class Trainer(Node):
     use_valid: bool = True
     class_weight: Any = None
     progress: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
+    tensor_dataset: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
+    num_workers: int | Literal["auto"] = param(default="auto", lower=0, tags={"runtime"})
+    pin_memory: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
     resume: bool | str | None = param(default=None, tags={"runtime"})
 
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
         setup = self._setup(descriptor, ctx)
-        data = self._training_data(descriptor)
+        data = settled(self._training_data(descriptor, ctx), self.tensor_dataset)
         saved = None if setup.folder is None else latest(setup.folder)
         with kept_streams(), forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
@@ -129,21 +140,23 @@ class Trainer(Node):
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         feed: Feed = inputs["input"]
         device = resolve_device(self.device)
-        tensors = feed.tensors(state.descriptor.tokens)
-        batches = TensorBatches(tensors, None, None, self._predict_size()).to(device)
-        spec = state.descriptor.task
+        tokens, spec = state.descriptor.tokens, state.descriptor.task
+        size, loading = self._predict_size(), self._loading()
+        batches = batched(feed, tokens, None, None, size, seed=state.seed, loading=loading)
         if batches.rows == 0:
             return (prediction(torch.empty(0, spec.output_size), feed.task, spec),)
         module = state.live(device)
+        batches = batches.to(device)
         with naming_layer(module, _layers(state.descriptor)):
             output = apply_network(module, batches, state.descriptor.callbacks.values())
-        return (prediction(output, feed.task, spec),)
+        task = feed.task if batches.kept is None else feed.task.take(batches.kept)
+        return (prediction(output, task, spec),)
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
         notes, *_ = _every(
             partial(self._notes, descriptor, ctx),
-            partial(self._training_data, descriptor),
+            partial(self._training_data, descriptor, ctx),
             partial(self._validation, {}, descriptor, ctx, torch.device("cpu")),
         )
         return (None,), Summary(notes)
@@ -222,15 +235,21 @@ class Trainer(Node):
             )
         return paths[0] if paths[0].exists() else None
 
-    def _training_data(self, descriptor: ModelDescriptor) -> TensorBatches:
-        return training_data(descriptor, self.batch_size, self.drop_last)
+    def _training_data(self, descriptor: ModelDescriptor, ctx: Context) -> Batches:
+        return training_data(
+            descriptor, self.batch_size, self.drop_last, ctx.seed, self._loading()
+        )
+
+    def _loading(self) -> Loading:
+        workers = None if self.num_workers == "auto" else self.num_workers
+        return Loading(workers=workers, pin=None if self.pin_memory == "auto" else self.pin_memory)
 
     def _prepared(
-        self, setup: _Setup, data: TensorBatches, descriptor: ModelDescriptor, ctx: Context
+        self, setup: _Setup, data: Batches, descriptor: ModelDescriptor, ctx: Context
     ) -> Run:
         """The run, on its device."""
         spec, device = descriptor.task, setup.device
-        built = started(descriptor, data.inputs).to(device)
+        built = started(descriptor, data.ready).to(device)
         check_weights(built)
         check_batches(built, data.rows, self.batch_size)
         counts = class_counts(descriptor.inputs.task, spec)
@@ -239,10 +258,10 @@ class Trainer(Node):
             network=built,
             objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
             optimizer=setup.optimizer.build(list(built.parameters())),
-            batches=attrs.evolve(data, merge_last=has_batch_statistics(built)).to(device),
+            batches=_merging(data, has_batch_statistics(built)).to(device),
             plan=self._plan(),
             seed=ctx.seed,
-            validation=self._validation(setup.metrics, descriptor, ctx, device),
+            validation=self._validation(setup.metrics, descriptor, ctx, device, self.tensor_dataset),
         )
 
     def _plan(self) -> Plan:
@@ -259,11 +278,14 @@ class Trainer(Node):
         descriptor: ModelDescriptor,
         ctx: Context,
         device: torch.device,
+        keep: bool | Literal["auto"] = False,
     ) -> Validation | None:
         if ctx.valid is None or not self._validates(ctx):
             return None
         size = self._predict_size()
-        return validation_data(descriptor, ctx.valid["input"], metrics, size, device)
+        feed, loading = ctx.valid["input"], self._loading()
+        found = validation_data(descriptor, feed, metrics, size, device, ctx.seed, loading)
+        return attrs.evolve(found, batches=settled(found.batches, keep))
 
     def _validates(self, ctx: Context) -> bool:
         return ctx.has_valid and self.use_valid
@@ -295,6 +317,11 @@ def _train(
         refusing_step(run.optimizer, setup.optimizer),
     ):
         train(run, setup.callbacks, None if saved is None else partial(resumed, saved=saved))
+
+
+def _merging(batches: Batches, merge: bool) -> Batches:
+    merged: Batches = attrs.evolve(batches, merge_last=merge)  # type: ignore[misc]
+    return merged
 
 
 def _layers(descriptor: ModelDescriptor) -> list[str]:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import pyarrow.compute as pc
+import torch
 
 from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port, register_conversion
 from mlgraph.data.feed import Feed
+from mlgraph.data.lazy.make import materialize
 from mlgraph.data.select import Selector
 from mlgraph.data.task import Task
+from mlgraph.data.tensortoken import TensorToken, entering_spec
 from mlgraph.data.token import CategoricalToken, IngressToken, NumericToken, as_words
 from mlgraph.errors import DataError, UnknownColumnError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 
 NUMERIC = frozenset({"float", "int"})
 CATEGORICAL = frozenset({"category", "string", "bool"})
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "uint8": torch.uint8,
+    "int64": torch.int64,
+    "bool": torch.bool,
+}
 
 
 class _Ingress(Node):
@@ -118,8 +128,49 @@ class IngressCateg(_Ingress):
         return CategoricalToken(id, names, levels=levels, slot=self.unknown == "slot")
 
 
+class IngressTensor(_Ingress):
+    """A column of tensors enters the network; a lazy one is read batch by batch.
+
+    Shape:
+        output: ``(batch, *sizes)``, where a name is a size that is not known.
+
+    Args:
+        columns: The column, by default the only feature.
+        shape: Sizes of a row, ``None`` for one that is not known; by default those of the column,
+            and with ``"first"`` those of the first row, which is read to find them.
+        dtype: Name of the dtype, such as ``"float32"``; by default floats become float32, and
+            others stay.
+
+    Raises:
+        DataError: There are several columns, or they are no tensors.
+        ShapeError: The column has another shape, in training or later.
+
+    >>> import torch
+    >>> task = Task({"x": torch.zeros(4, 3, 8, 8), "y": ["a", "b"] * 2}, target="y")
+    >>> IngressTensor().as_graph().fit(task).outputs["ingress_tensor.output"].spec
+    (batch, 3, 8, 8) float32
+    """
+
+    accepts = frozenset({"tensor"})
+    shape: tuple[int | None, ...] | Literal["first"] | None = None
+    dtype: str | None = param(default=None, choices=tuple(DTYPES))
+
+    def token(self, id: str, task: Task) -> IngressToken:
+        names = self._picked(task)
+        if len(names) > 1:
+            raise DataError(
+                f"{self.key} takes one column of tensors, and there are {len(names)}.",
+                why=f"they are {listing(names)}",
+                mend=f'let each enter by itself: po("ingress_tensor", columns="{names[0]}")',
+            )
+        spec = task.lazy(names[0]).spec
+        given = _first_shape(task, names[0]) if self.shape == "first" else self.shape
+        dtype = DTYPES[self.dtype] if self.dtype else None
+        return TensorToken(id, names, entering_spec(spec, given, dtype))
+
+
 class Ingress(_Ingress):
-    """A task of one kind of feature enters the network: numbers or categories.
+    """A task of one kind of feature enters the network: numbers, categories or a tensor.
 
     This is the node that is put between a task and a layer where none was written.
 
@@ -131,7 +182,7 @@ class Ingress(_Ingress):
     (batch, 1) float32
     """
 
-    accepts = NUMERIC | CATEGORICAL
+    accepts = NUMERIC | CATEGORICAL | {"tensor"}
 
     def token(self, id: str, task: Task) -> IngressToken:
         types = {task.types[name] for name in self._picked(task)}
@@ -139,16 +190,32 @@ class Ingress(_Ingress):
             return IngressNum(columns=self.columns).token(id, task)
         if types <= CATEGORICAL:
             return IngressCateg(columns=self.columns).token(id, task)
-        raise DataError(
-            "Numbers and categories cannot enter a network through one door.",
-            where=f"features {listing(self._of(task, CATEGORICAL))} are categories",
-            why=f"features {listing(self._of(task, NUMERIC))} are numbers",
-            mend='put po("encode") before the network, or let two paths enter: '
-            'po("ingress_num", columns=sel.type("float", "int")) and po("ingress_categ", ...)',
-        )
+        if types == {"tensor"}:
+            return IngressTensor(columns=self.columns).token(id, task)
+        raise _several_kinds(task, self.columns.pick(task))
 
-    def _of(self, task: Task, kinds: frozenset[str]) -> list[str]:
-        return [name for name in self.columns.pick(task) if task.types[name] in kinds]
+
+def _several_kinds(task: Task, names: Sequence[str]) -> DataError:
+    """Refuse one door for features of several kinds, told apart in words."""
+    kinds = {"tensors": {"tensor"}, "categories": CATEGORICAL, "numbers": NUMERIC}
+    found = {word: [n for n in names if task.types[n] in kind] for word, kind in kinds.items()}
+    shown = [f"features {listing(of)} are {word}" for word, of in found.items() if of]
+    words = " and ".join(reversed([word for word, of in found.items() if of]))
+    return DataError(
+        f"{words.capitalize()} cannot enter a network through one door.",
+        where=shown[0],
+        why="; ".join(shown[1:]),
+        mend='put po("encode") before the network, or let two paths enter: '
+        'po("ingress_num", columns=sel.type("float", "int")) and po("ingress_categ", ...)'
+        + (', and tensors by po("ingress_tensor", ...)' if found["tensors"] else ""),
+    )
+
+
+def _first_shape(task: Task, name: str) -> tuple[int | None, ...]:
+    """The shape of the first row."""
+    if len(task) == 0:
+        raise DataError(f"Column {name!r} has no row whose shape could be found.")
+    return tuple(materialize(task.lazy(name).take([0]))[0].shape)
 
 
 def _levels(task: Task, name: str) -> tuple[str, ...]:
