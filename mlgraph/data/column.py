@@ -46,7 +46,12 @@ class Stored:
         """Hash of the content, whatever the chunks."""
         if self.token is not None:
             return self.token
-        return digest(hash_array(self.data), str(getattr(self.extra, "fingerprint", "")))
+        return digest(self.content, str(getattr(self.extra, "fingerprint", "")))
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the data alone."""
+        return hash_array(self.data)
 
     @cached_property
     def levels(self) -> tuple[str, ...] | None:
@@ -134,7 +139,9 @@ class Column:
 
     def emptied(self) -> Column:
         """A column of the same type and levels without rows, and without the data."""
-        return Column.of(missing_values(self.type, self.levels, 0), self.stored.extra)
+        extra = self.stored.extra
+        left = extra.emptied() if hasattr(extra, "emptied") else extra
+        return Column.of(missing_values(self.type, self.levels, 0), left)
 
     def _seen(self) -> pa.ChunkedArray:
         if self.rows is None or len(self.rows) == 0:

@@ -1,0 +1,1 @@
+"""Columns of tensors that nobody has read yet."""

@@ -1,0 +1,271 @@
+"""Reading some rows of lazy columns: fetched once, computed once, drawn per row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlgraph.data.lazy.column import LazyTensor
+from mlgraph.data.lazy.draws import Draw, Keys, copies_of, keys, uniforms
+from mlgraph.data.lazy.operation import Operation
+from mlgraph.data.lazy.plan import Group, groups_of
+from mlgraph.data.lazy.source import ReadFailure
+from mlgraph.data.lazy.stack import Stack
+from mlgraph.errors import DataError
+from mlgraph.tensor.spec import TensorSpec
+from mlgraph.tensor.stream import forked
+
+Positions = NDArray[np.int64]
+
+
+@attrs.frozen
+class Skipped:
+    """A row that could not be read and was left out.
+
+    Args:
+        position: Its position among the rows of the reader.
+        row_id: Its id.
+        column: The column.
+        what: What went wrong.
+
+    >>> Skipped(0, 7, "image", "There is no file a.png.").row_id
+    7
+    """
+
+    position: int
+    row_id: int
+    column: str
+    what: str
+
+
+class Read(NamedTuple):
+    """What was read: a tensor per column, or a list where the shapes of rows differ.
+
+    Args:
+        tensors: By column; only the rows that could be read.
+        kept: The positions that could be read, or None if all could.
+        skipped: The rows that could not.
+
+    >>> Read({}, None, ()).kept is None
+    True
+    """
+
+    tensors: dict[str, Tensor | list[Tensor]]
+    kept: Positions | None
+    skipped: tuple[Skipped, ...]
+
+
+class Reader:
+    """Reads rows of lazy columns; made once, used for every batch, in any process.
+
+    Columns over the same rows of the same sources are fetched once per call, and the operations
+    that they have in common run once.
+
+    Args:
+        columns: The columns by name, of equal length.
+        row_ids: Ids of their rows.
+
+    Raises:
+        DataError: The columns differ in length.
+
+    >>> from mlgraph.data.lazy.source import ArraySource
+    >>> column = LazyTensor.over(ArraySource(torch.arange(6.0).reshape(3, 2)))
+    >>> reader = Reader({"x": column}, np.arange(3))
+    >>> reader.read(np.array([2, 0]), Draw(0)).tensors["x"]
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
+
+    def __init__(self, columns: Mapping[str, LazyTensor], row_ids: NDArray[np.int64]) -> None:
+        for name, column in columns.items():
+            if len(column) != len(row_ids):
+                raise DataError(
+                    f"Column {name!r} has {len(column)} rows, and there are {len(row_ids)} row ids."
+                )
+        self.specs = {name: column.spec for name, column in columns.items()}
+        self._groups = groups_of(columns)
+        self._row_ids = np.asarray(row_ids, dtype=np.int64)
+        self._copies = copies_of(self._row_ids)
+        self._draws = any(step.operation.random for g in self._groups for step in g.steps)
+
+    def __len__(self) -> int:
+        return len(self._row_ids)
+
+    def read(self, positions: Positions, draw: Draw) -> Read:
+        """The tensors of the rows at these positions.
+
+        Args:
+            positions: Places among the rows, not row ids; they may repeat.
+            draw: What random operations depend on, besides the row.
+
+        Raises:
+            DataError: A row cannot be read, or does not have the shape that was promised.
+        """
+        positions = np.asarray(positions, dtype=np.int64)
+        fetched, kept, skipped = self._fetched(positions)
+        rows = _Rows(self._row_ids[kept], self._copies[kept], draw)
+        found: dict[str, Tensor | list[Tensor]] = {}
+        with forked() if self._draws else nullcontext():
+            for group, stack in zip(self._groups, fetched, strict=True):
+                found.update(self._computed(group, stack, rows))
+        ordered = {name: found[name] for name in self.specs}
+        return Read(ordered, kept if skipped else None, skipped)
+
+    def _fetched(self, positions: Positions) -> tuple[list[Stack], Positions, tuple[Skipped, ...]]:
+        """The rows of every group, without those that one of them cannot read."""
+        parts: list[tuple[Stack, NDArray[np.int64]]] = []
+        skipped: dict[int, Skipped] = {}
+        for group in self._groups:
+            stack, failed = self._fetch(group, positions)
+            for place, failure in failed:
+                entry = self._skip(group, int(positions[place]), failure)
+                skipped.setdefault(place, entry)
+            lost = [place for place, _ in failed]
+            parts.append((stack, np.delete(np.arange(len(positions)), lost)))
+        if not skipped:
+            return [stack for stack, _ in parts], positions, ()
+        left = np.delete(np.arange(len(positions)), list(skipped))
+        stacks = [stack.take(np.searchsorted(places, left)) for stack, places in parts]
+        return stacks, positions[left], tuple(skipped[place] for place in sorted(skipped))
+
+    def _fetch(
+        self, group: Group, positions: Positions
+    ) -> tuple[Stack, list[tuple[int, ReadFailure]]]:
+        try:
+            value, failed = group.fetch(positions)
+        except ReadFailure as failure:
+            place = int(np.argmax(group.rows[positions] == failure.row))
+            raise self._refusal(group, int(positions[place]), failure) from failure
+        stack = Stack(value)
+        _check(stack, group.spec, group.names[0], self._row_ids[positions], failed)
+        return stack, failed
+
+    def _computed(
+        self, group: Group, stack: Stack, rows: _Rows
+    ) -> dict[str, Tensor | list[Tensor]]:
+        if not len(rows.ids):
+            return {name: _nothing(self.specs[name]) for name in group.names}
+        slots = [stack]
+        for step in group.steps:
+            slots.append(_run(step.operation, step.key, slots[step.input], rows))
+        found = {}
+        for name, slot in zip(group.names, group.outputs, strict=True):
+            _check(slots[slot], self.specs[name], name, rows.ids)
+            found[name] = slots[slot].value()
+        return found
+
+    def _skip(self, group: Group, position: int, failure: ReadFailure) -> Skipped:
+        return Skipped(position, int(self._row_ids[position]), group.names[0], failure.what)
+
+    def _refusal(self, group: Group, position: int, failure: ReadFailure) -> DataError:
+        row_id = self._row_ids[position]
+        return DataError(
+            f"Row {row_id} of column {group.names[0]!r} cannot be read: {failure.what}",
+            where=f"column {group.names[0]!r}, row {row_id}",
+            why=failure.why,
+            mend=failure.mend,
+        )
+
+
+class _Rows(NamedTuple):
+    """Of the rows being read: ids, earlier rows with the same id, seed and epoch."""
+
+    ids: NDArray[np.int64]
+    copies: Keys
+    draw: Draw
+
+
+def _run(operation: Operation, key: str, x: Stack, rows: _Rows) -> Stack:
+    before = x.version()
+    try:
+        result = _applied(operation, key, x, rows)
+    except Exception as error:
+        error.add_note(f"in node {operation.id!r}, of rows {_some(rows.ids)}")
+        raise
+    if x.version() != before:
+        raise DataError(
+            f"Operation {operation.id!r} changes its input in place.",
+            where=f"node {operation.id!r}",
+            why="other columns may need what it had before",
+            mend="let it return a new tensor",
+        )
+    return result
+
+
+def _applied(operation: Operation, key: str, x: Stack, rows: _Rows) -> Stack:
+    if not operation.random:
+        return _each(operation, operation.batched, x)
+    places = keys(rows.draw, key, rows.ids, rows.copies)
+    if operation.draws:
+        return _drawn_at_once(operation, x, uniforms(places, operation.draws))
+    seeds = iter(places.tolist())
+
+    def drawn(row: Tensor) -> Tensor:
+        torch.default_generator.manual_seed(next(seeds))
+        return operation(row[None])[0] if operation.batched else operation(row)
+
+    return Stack([drawn(row) for row in x.rows()])
+
+
+def _drawn_at_once(operation: Operation, x: Stack, uniform: Tensor) -> Stack:
+    together = x.stacked()
+    if together is not None:
+        return Stack(operation.draw_batch(together, uniform))
+    pairs = zip(x.rows(), torch.split(uniform, 1), strict=True)
+    return Stack([operation.draw_batch(row[None], numbers)[0] for row, numbers in pairs])
+
+
+def _each(run: Callable[[Tensor], Tensor], batched: bool, x: Stack) -> Stack:
+    if not batched:
+        return Stack([run(row) for row in x.rows()])
+    together = x.stacked()
+    if together is None:
+        return Stack([run(row[None])[0] for row in x.rows()])
+    result = run(together)
+    if len(result) != len(together):
+        raise DataError(f"{len(together)} rows went in, and {len(result)} came out.")
+    return Stack(result)
+
+
+def _check(
+    stack: Stack,
+    spec: TensorSpec,
+    name: str,
+    row_ids: NDArray[np.int64],
+    failed: Sequence[tuple[int, ReadFailure]] = (),
+) -> None:
+    """Refuse rows that do not have the shape and dtype that the column promises."""
+    odd = stack.odd(spec)
+    if odd is None:
+        return
+    place, shape, dtype = odd
+    kept = np.delete(row_ids, [at for at, _ in failed]) if failed else row_ids
+    found = TensorSpec(("batch", *shape), dtype)
+    raise DataError(
+        f"Row {kept[place]} of column {name!r} has another shape or dtype than promised.",
+        where=f"column {name!r}, row {kept[place]}",
+        why=f"expected {_form(spec)}, arrived {_form(found)}",
+        mend="resize or pad the rows, or do not promise a size",
+    )
+
+
+def _form(spec: TensorSpec) -> str:
+    return repr(TensorSpec(spec.shape[1:], spec.dtype))
+
+
+def _nothing(spec: TensorSpec) -> Tensor | list[Tensor]:
+    if set(spec.names) - {"batch"}:
+        return []
+    return torch.empty(spec.filled({"batch": 0}), dtype=spec.dtype)
+
+
+def _some(row_ids: NDArray[np.int64]) -> str:
+    shown = ", ".join(map(str, row_ids[:5].tolist()))
+    return shown if len(row_ids) <= 5 else f"{shown}, ..."
