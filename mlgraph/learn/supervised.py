@@ -22,7 +22,28 @@ def _has_probabilities(estimator: Any) -> bool:
     return gives_probabilities(estimator.graph)
 
 
-class GraphClassifier(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
+class _Supervised(GraphEstimator):
+    """What learns a target: the parameters of the estimator."""
+
+    gives: ClassVar[type] = Prediction
+
+    def __init__(
+        self,
+        graph: Any = None,
+        *,
+        validate: Any = None,
+        random_state: Any = None,
+        device: Any = None,
+        verbose: Any = 0,
+    ) -> None:
+        self.graph = graph
+        self.validate = validate
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+
+class GraphClassifier(ClassifierMixin, _Supervised):  # type: ignore[misc]
     """A graph as a scikit-learn classifier.
 
     Args:
@@ -46,23 +67,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
     array(['low', 'high'], dtype='<U4')
     """
 
-    gives: ClassVar[type] = Prediction
     classes_: NDArray[Any]
-
-    def __init__(
-        self,
-        graph: Any = None,
-        *,
-        validate: Any = None,
-        random_state: Any = None,
-        device: Any = None,
-        verbose: Any = 0,
-    ) -> None:
-        self.graph = graph
-        self.validate = validate
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the graph.
@@ -103,7 +108,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
         return np.array(self._applied(X).prob)
 
 
-class GraphRegressor(RegressorMixin, GraphEstimator):  # type: ignore[misc]
+class GraphRegressor(RegressorMixin, _Supervised):  # type: ignore[misc]
     """A graph as a scikit-learn regressor.
 
     Args:
@@ -125,23 +130,6 @@ class GraphRegressor(RegressorMixin, GraphEstimator):  # type: ignore[misc]
     >>> GraphRegressor(graph, random_state=1).fit(X, y).predict([[1.5]]).round(1)
     array([4.])
     """
-
-    gives: ClassVar[type] = Prediction
-
-    def __init__(
-        self,
-        graph: Any = None,
-        *,
-        validate: Any = None,
-        random_state: Any = None,
-        device: Any = None,
-        verbose: Any = 0,
-    ) -> None:
-        self.graph = graph
-        self.validate = validate
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the graph.

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mlgraph.data.column import Column, Stored, as_view
-from mlgraph.data.hashing import digest
+from mlgraph.core.value import digest
 from mlgraph.data.lazy.operation import Cast, Operation
 from mlgraph.data.lazy.source import Absent, ArraySource, Source, tensor_of
 from mlgraph.data.rowids import positions_of
