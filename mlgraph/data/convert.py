@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from mlgraph.data.column import Column
+from mlgraph.data.lazy.column import Lazy, LazyTensor, append_lazy, as_lazy, match_lazy
 from mlgraph.data.normalise import categories, codes_of, missing_values
-from mlgraph.errors import DataError
+from mlgraph.errors import DataError, MLGraphError
 
 
 def convert(name: str, arrived: Column, wanted: Column) -> Column:
@@ -29,6 +30,8 @@ def convert(name: str, arrived: Column, wanted: Column) -> Column:
     >>> convert("a", arrived, wanted).kind
     'int'
     """
+    if isinstance(wanted.stored.extra, Lazy):
+        return _to_lazy(name, arrived, wanted)
     if arrived.type == wanted.type and arrived.levels == wanted.levels:
         return arrived
     if arrived.missing == len(arrived):
@@ -52,16 +55,31 @@ def append(name: str, upper: Column, lower: Column) -> Column:
     >>> append("a", a, b).array().to_pylist()
     [1, 2]
     """
+    if isinstance(upper.stored.extra, Lazy):
+        return _appended(name, upper, lower)
     lower = convert(name, lower, upper)
-    if getattr(upper.stored.extra, "fingerprint", None) != getattr(
-        lower.stored.extra, "fingerprint", None
-    ):
-        raise DataError(f"Column {name!r} comes from different sources.", where=f"column {name!r}")
     above, below = upper.array(), lower.array()
     if lower.levels is not None and lower.levels != upper.levels:
         above = categories(codes_of(above), lower.levels, upper.ordered)
     joined = pa.chunked_array([*above.chunks, *below.chunks], above.type)
     return Column.of(joined, upper.stored.extra)
+
+
+def _appended(name: str, upper: Column, lower: Column) -> Column:
+    try:
+        return append_lazy(as_lazy(upper), as_lazy(lower)).column
+    except MLGraphError as error:
+        raise error.at(f"column {name!r}") from None
+
+
+def _to_lazy(name: str, arrived: Column, wanted: Column) -> Column:
+    """Tensors from elsewhere, in memory or lazy, that have the shape of the wanted ones."""
+    if not len(arrived) and arrived.kind != "tensor":
+        return wanted.emptied()
+    try:
+        return match_lazy(as_lazy(arrived), LazyTensor(wanted)).column
+    except MLGraphError as error:
+        raise error.at(f"column {name!r}") from None
 
 
 def _to_category(arrived: Column, wanted: Column) -> pa.ChunkedArray:

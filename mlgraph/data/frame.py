@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from mlgraph.core.value import digest
 from mlgraph.data.column import Column, as_view, compose, view_key
 from mlgraph.data.ingest import ingest, to_column
+from mlgraph.data.lazy.column import LazyTensor, as_lazy
 from mlgraph.data.roles import Roles, renamed, unknown_column
 from mlgraph.data.rowids import align_positions, find_rows, positions_of
 from mlgraph.data.selector import Selector
@@ -250,6 +251,36 @@ class Frame:
                 raise unknown_column(after, order)
             order.insert(len(order) if after is None else order.index(after) + 1, name)
         return self.replace(new, order)
+
+    def lazy(self, name: str) -> LazyTensor:
+        """A column of tensors as one that is read when asked for.
+
+        Raises:
+            DataError: The column does not hold tensors.
+            UnknownColumnError: There is no such column.
+
+        >>> from mlgraph.data.task import Task
+        >>> Task({"image": np.zeros((5, 8, 8))}).lazy("image")
+        <lazy 8 x 8 float64, 5 rows>
+        """
+        try:
+            return as_lazy(self._column(name))
+        except DataError as error:
+            raise error.at(f"column {name!r}") from None
+
+    def with_lazy(self, columns: Mapping[str, LazyTensor]) -> Self:
+        """The same with lazy tensors in the places of features.
+
+        Raises:
+            DataError: There is no such feature, or lengths differ.
+
+        >>> import torch
+        >>> from mlgraph.data.task import Task
+        >>> task = Task({"image": np.zeros((5, 8, 8))})
+        >>> task.with_lazy({"image": task.lazy("image").to(torch.float32)}).lazy("image").dtype
+        torch.float32
+        """
+        return self.replace(columns, self.features)
 
     def rename(self, mapping: Mapping[str, str]) -> Self:
         """The same columns under new names, in all their roles.

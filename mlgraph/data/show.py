@@ -13,18 +13,28 @@ from mlgraph.data.goal import Goal
 
 
 def types_lines(
-    features: Sequence[str], types: Mapping[str, str], missing: Mapping[str, int]
+    features: Sequence[str],
+    types: Mapping[str, str],
+    missing: Mapping[str, int],
+    forms: Mapping[str, str] | None = None,
 ) -> list[str]:
     """One line per feature type: how many, which, and where values are missing.
+
+    Args:
+        features: Names of the features.
+        types: Feature types by name.
+        missing: Number of missing values by name.
+        forms: Sizes of lazy tensors by name.
 
     >>> types_lines(["a", "b"], {"a": "float", "b": "float"}, {"b": 3})
     ['float (2): a, b [3 missing]']
     """
+    notes = {**{name: f"{count} missing" for name, count in missing.items()}, **(forms or {})}
     lines = []
     for kind in TYPES:
         names = [name for name in features if types[name] == kind]
         if names:
-            words = [_with_missing(name, missing) for name in names]
+            words = [f"{name} [{notes[name]}]" if name in notes else name for name in names]
             lines.append(f"{kind} ({len(names)}): {_shortened(words)}")
     return lines
 
@@ -63,10 +73,6 @@ def _span(values: NDArray[Any], goal: Goal) -> str:
     if "multilabel" in goal.type.scores:
         return f"{int(known.sum())} of {len(known)} true"
     return f"{known.min():.6g} to {known.max():.6g}"
-
-
-def _with_missing(name: str, missing: Mapping[str, int]) -> str:
-    return f"{name} [{missing[name]} missing]" if name in missing else name
 
 
 def _shortened(words: Sequence[str], width: int = 76) -> str:

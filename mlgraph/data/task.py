@@ -20,6 +20,7 @@ from mlgraph.data.convert import append
 from mlgraph.data.frame import Frame
 from mlgraph.data.goal import Goal, Kind, Label, grown, numbers
 from mlgraph.data.ingest import ingest
+from mlgraph.data.lazy.column import forms
 from mlgraph.data.making import check_weight_role, goal_in, new_fields, target_names
 from mlgraph.data.renew import match, match_below, renewed
 from mlgraph.data.roles import Names, reassign
@@ -172,7 +173,7 @@ class Task(Frame):
     def __repr__(self) -> str:
         lines = [f"{self.describe()}, {self.kind}"]
         lines += target_lines(self.targets, self._codes, self.goal) if self.targets else []
-        lines += types_lines(self.features, self.types, self.missing)
+        lines += types_lines(self.features, self.types, self.missing, forms(self.columns))
         others = [(role, self.roles[role]) for role in self.roles if role not in _SHOWN]
         extra = [f"{role} {', '.join(map(repr, names))}" for role, names in others if names]
         return "\n  ".join([*lines, *(["; ".join(extra)] if extra else [])])

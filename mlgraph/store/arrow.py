@@ -90,6 +90,8 @@ def supported(kind: pa.DataType) -> bool:
     ...     pa.int32()))
     (True, False)
     """
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return supported(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
         return False
     if pat.is_dictionary(kind):

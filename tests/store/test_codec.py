@@ -270,6 +270,10 @@ ARROW = [
         pa.array([[1], None, []]),
         pa.array([{"a": 1, "b": [b"x"]}]),
         pa.array([decimal.Decimal("1.5")]),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(
+            np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+        ),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((1, 3), dtype=np.uint8))[:0],
     ],
     *[pa.int8(), WORDS.type, pa.timestamp("us", "Europe/Berlin"), pa.list_(pa.string())],
 ]
@@ -292,9 +296,7 @@ def test_arrow_data_come_back(value: Any) -> None:
     "value",
     [
         pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), [1]),
-        pa.ExtensionArray.from_storage(
-            pa.fixed_shape_tensor(pa.int32(), [1]), pa.array([[1]], pa.list_(pa.int32(), 1))
-        ),
+        pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16)], pa.binary(16))),
     ],
     ids=["run_end", "extension"],
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlgraph.data.column import Column, Stored, as_view
 from mlgraph.core.value import digest
+from mlgraph.data.lazy.cached import Cached
 from mlgraph.data.lazy.operation import Cast, Operation
 from mlgraph.data.lazy.source import Absent, ArraySource, Source, tensor_of
 from mlgraph.data.rowids import positions_of
@@ -138,8 +140,26 @@ class Lazy:
                 why=f"here {_steps(self)}, there {_steps(other)}",
                 mend="put them together before operations are appended",
             )
+        if not _fit(self.spec, other.spec):
+            raise DataError(
+                "Tensors of different form cannot be one column.",
+                why=f"here {self.spec}, there {other.spec}",
+                mend="bring them to one shape and dtype before",
+            )
         known = {source.fingerprint: source for source in (*self.sources, *other.sources)}
         return Lazy(tuple(known.values()), self.operations)
+
+    def cached(self, folder: str | Path | None = None, limit: int | str = "1GB") -> Lazy:
+        """The same rows, each computed once: sources and operations become sources that keep them.
+
+        Raises:
+            ConfigError: An operation is random, or the limit is no size.
+            ShapeError: The rows have no fixed shape.
+        """
+        if not self.operations and all(isinstance(source, Cached) for source in self.sources):
+            return self
+        kept = [Cached(s, self.operations, folder=folder, limit=limit) for s in self.sources]
+        return Lazy(tuple(kept))
 
     def emptied(self) -> Lazy:
         """The same form, without holding on to what can be read."""
@@ -271,6 +291,22 @@ class LazyTensor:
         """
         return self if dtype == self.dtype else self.append(Cast("to", dtype))
 
+    def cached(self, folder: str | Path | None = None, limit: int | str = "1GB") -> LazyTensor:
+        """The column with all that is pending computed once per row, and kept.
+
+        Args:
+            folder: Where to keep the rows, for other runs to find; by default in memory.
+            limit: Bytes that may be kept; rows beyond are computed anew each time.
+
+        Raises:
+            ConfigError: An operation is random, or the limit is no size.
+            ShapeError: The rows have no fixed shape.
+
+        >>> LazyTensor.over(ArraySource(torch.zeros(5, 2))).to(torch.float64).cached(limit="1MB")
+        <lazy 2 float64, 5 rows>
+        """
+        return self.over_lazy(self.lazy.cached(folder, limit))
+
     def over_lazy(self, lazy: Lazy) -> LazyTensor:
         """The same references into other sources, or with other operations."""
         stored = self.column.stored
@@ -334,6 +370,42 @@ def append_lazy(upper: LazyTensor, lower: LazyTensor) -> LazyTensor:
         parts.append((table[source], row))
     sources, rows = (np.concatenate(both) for both in zip(*parts, strict=True))
     return LazyTensor(Column(Stored(_references(sources, rows, lazy), lazy)))
+
+
+def match_lazy(arrived: LazyTensor, wanted: LazyTensor) -> LazyTensor:
+    """The tensors that arrived, if they can stand where the wanted ones stood.
+
+    Raises:
+        DataError: They differ in dtype, rank or a size that both promise.
+
+    >>> one = LazyTensor.over(ArraySource(torch.zeros(2, 3)))
+    >>> match_lazy(one, LazyTensor.over(ArraySource(torch.ones(1, 3)))) is one
+    True
+    """
+    if not _fit(arrived.spec, wanted.spec):
+        raise DataError(
+            "The tensors have another form here than they had.",
+            why=f"expected {wanted.spec}, arrived {arrived.spec}",
+            mend="bring them to that shape and dtype before",
+        )
+    return arrived
+
+
+def _fit(one: TensorSpec, other: TensorSpec) -> bool:
+    """Whether no size that both know differs."""
+    pairs = zip(one.shape, other.shape, strict=False)
+    clash = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+    return one.dtype == other.dtype and one.rank == other.rank and not clash
+
+
+def forms(columns: Mapping[str, Column]) -> dict[str, str]:
+    """Sizes and dtype of the columns that are lazy.
+
+    >>> forms({"image": LazyTensor.over(ArraySource(torch.zeros(2, 3))).column})
+    {'image': '3 float32'}
+    """
+    lazy = {name: column.stored.extra for name, column in columns.items()}
+    return {name: short(extra.spec) for name, extra in lazy.items() if isinstance(extra, Lazy)}
 
 
 def short(spec: TensorSpec) -> str:

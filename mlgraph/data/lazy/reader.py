@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlgraph.data.lazy.column import LazyTensor
-from mlgraph.data.lazy.draws import Draw, Keys, copies_of, keys, uniforms
-from mlgraph.data.lazy.operation import Operation
+from mlgraph.data.lazy.draws import Draw, copies_of
 from mlgraph.data.lazy.plan import Group, groups_of
+from mlgraph.data.lazy.run import Drawn, run
 from mlgraph.data.lazy.source import ReadFailure
 from mlgraph.data.lazy.stack import Stack
 from mlgraph.errors import DataError
@@ -110,7 +110,7 @@ class Reader:
         """
         positions = np.asarray(positions, dtype=np.int64)
         fetched, kept, skipped = self._fetched(positions)
-        rows = _Rows(self._row_ids[kept], self._copies[kept], draw)
+        rows = Drawn(self._row_ids[kept], self._copies[kept], draw)
         found: dict[str, Tensor | list[Tensor]] = {}
         with forked() if self._draws else nullcontext():
             for group, stack in zip(self._groups, fetched, strict=True):
@@ -148,13 +148,13 @@ class Reader:
         return stack, failed
 
     def _computed(
-        self, group: Group, stack: Stack, rows: _Rows
+        self, group: Group, stack: Stack, rows: Drawn
     ) -> dict[str, Tensor | list[Tensor]]:
         if not len(rows.ids):
             return {name: _nothing(self.specs[name]) for name in group.names}
         slots = [stack]
         for step in group.steps:
-            slots.append(_run(step.operation, step.key, slots[step.input], rows))
+            slots.append(run(step.operation, step.key, slots[step.input], rows))
         found = {}
         for name, slot in zip(group.names, group.outputs, strict=True):
             _check(slots[slot], self.specs[name], name, rows.ids)
@@ -172,66 +172,6 @@ class Reader:
             why=failure.why,
             mend=failure.mend,
         )
-
-
-class _Rows(NamedTuple):
-    """Of the rows being read: ids, earlier rows with the same id, seed and epoch."""
-
-    ids: NDArray[np.int64]
-    copies: Keys
-    draw: Draw
-
-
-def _run(operation: Operation, key: str, x: Stack, rows: _Rows) -> Stack:
-    before = x.version()
-    try:
-        result = _applied(operation, key, x, rows)
-    except Exception as error:
-        error.add_note(f"in node {operation.id!r}, of rows {_some(rows.ids)}")
-        raise
-    if x.version() != before:
-        raise DataError(
-            f"Operation {operation.id!r} changes its input in place.",
-            where=f"node {operation.id!r}",
-            why="other columns may need what it had before",
-            mend="let it return a new tensor",
-        )
-    return result
-
-
-def _applied(operation: Operation, key: str, x: Stack, rows: _Rows) -> Stack:
-    if not operation.random:
-        return _each(operation, operation.batched, x)
-    places = keys(rows.draw, key, rows.ids, rows.copies)
-    if operation.draws:
-        return _drawn_at_once(operation, x, uniforms(places, operation.draws))
-    seeds = iter(places.tolist())
-
-    def drawn(row: Tensor) -> Tensor:
-        torch.default_generator.manual_seed(next(seeds))
-        return operation(row[None])[0] if operation.batched else operation(row)
-
-    return Stack([drawn(row) for row in x.rows()])
-
-
-def _drawn_at_once(operation: Operation, x: Stack, uniform: Tensor) -> Stack:
-    together = x.stacked()
-    if together is not None:
-        return Stack(operation.draw_batch(together, uniform))
-    pairs = zip(x.rows(), torch.split(uniform, 1), strict=True)
-    return Stack([operation.draw_batch(row[None], numbers)[0] for row, numbers in pairs])
-
-
-def _each(run: Callable[[Tensor], Tensor], batched: bool, x: Stack) -> Stack:
-    if not batched:
-        return Stack([run(row) for row in x.rows()])
-    together = x.stacked()
-    if together is None:
-        return Stack([run(row[None])[0] for row in x.rows()])
-    result = run(together)
-    if len(result) != len(together):
-        raise DataError(f"{len(together)} rows went in, and {len(result)} came out.")
-    return Stack(result)
 
 
 def _check(
@@ -264,8 +204,3 @@ def _nothing(spec: TensorSpec) -> Tensor | list[Tensor]:
     if set(spec.names) - {"batch"}:
         return []
     return torch.empty(spec.filled({"batch": 0}), dtype=spec.dtype)
-
-
-def _some(row_ids: NDArray[np.int64]) -> str:
-    shown = ", ".join(map(str, row_ids[:5].tolist()))
-    return shown if len(row_ids) <= 5 else f"{shown}, ..."

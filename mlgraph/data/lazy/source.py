@@ -208,3 +208,17 @@ def tensor_of(array: NDArray[Any]) -> Tensor:
             why=str(problem).splitlines()[0],
             mend="turn it into numbers, for example with .astype('float32')",
         ) from problem
+
+
+def stacked_if(rows: list[Tensor], spec: TensorSpec) -> Fetched:
+    """Rows in one tensor where the spec promises one size and they keep it, otherwise as they are.
+
+    >>> stacked_if([torch.zeros(2)], TensorSpec(("batch", 2))).shape
+    torch.Size([1, 2])
+    """
+    if set(spec.names) - {"batch"}:
+        return rows
+    if not rows:
+        return torch.empty(spec.filled({"batch": 0}), dtype=spec.dtype)
+    known = all(row.shape == spec.shape[1:] and row.dtype == spec.dtype for row in rows)
+    return torch.stack(rows) if known else rows
