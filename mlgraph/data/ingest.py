@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pyarrow as pa
+import torch
 
 from mlgraph.data.column import Column
 from mlgraph.data.normalise import normalise
@@ -208,6 +209,8 @@ def _from_python(values: Any, copy: bool) -> pa.Array:
         raise TypeError(f"a column is a sequence of values, not {type(values).__name__}")
     if not hasattr(values, "__array__"):
         return pa.array(list(values), from_pandas=True)
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
     array = np.array(values) if copy else np.asarray(values)
     if array.ndim == 0:
         raise TypeError("a column is a sequence of values, not one value")

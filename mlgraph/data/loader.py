@@ -26,7 +26,9 @@ from mlgraph.data.batch import Batch, Batches, TensorBatches, tensor_digest
 from mlgraph.data.feed import Feed
 from mlgraph.data.lazy.column import Lazy, LazyTensor
 from mlgraph.data.lazy.draws import Draw
+from mlgraph.data.lazy.memmap import MemmapSource
 from mlgraph.data.lazy.reader import Read, Reader, Skipped
+from mlgraph.data.lazy.source import ArraySource
 from mlgraph.data.token import IngressToken
 from mlgraph.errors import DataError, MLGraphError, listing
 
@@ -82,10 +84,11 @@ class ReadBatches(Batches):
     drop_last: bool = False
     merge_last: bool = False
     seed: int = 0
-    loading: Loading = Loading()
-    place: torch.device = torch.device("cpu")
+    loading: Loading = attrs.field(factory=Loading)
+    place: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
     _lost: dict[int, NDArray[np.int64]] = attrs.field(factory=dict, init=False)
-    _told: set[int] = attrs.field(factory=set, init=False)
+    _skipped: dict[int, Skipped] = attrs.field(factory=dict, init=False)
+    _told: int = attrs.field(default=0, init=False)
 
     @property
     def rows(self) -> int:
@@ -116,6 +119,7 @@ class ReadBatches(Batches):
         self._lost = {}
         for i, (part, read) in enumerate(zip(parts, self._read(requests), strict=True), first):
             yield self._batch(i, part, read)
+        self._tell()
 
     def to(self, device: torch.device) -> ReadBatches:
         move = [x.to(device) if isinstance(x, Tensor) else x for x in self.inputs]
@@ -182,7 +186,8 @@ class ReadBatches(Batches):
         specs = [column.spec for column in self.columns.values()]
         if any(set(spec.names) - {"batch"} for spec in specs):
             return None
-        return sum(self.rows * spec.dtype.itemsize * prod(spec.last(spec.rank - 1)) for spec in specs)
+        sizes = (s.dtype.itemsize * prod(s.last(s.rank - 1)) for s in specs)
+        return self.rows * sum(sizes)
 
     @cached_property
     def _source(self) -> _Rows:
@@ -203,7 +208,8 @@ class ReadBatches(Batches):
         """Whether nothing is decoded, and no operation runs row by row."""
         lazy = [column.lazy for column in self.columns.values()]
         steps = [step for one in lazy for step in one.operations]
-        ready = all(source.is_ready for one in lazy for source in one.sources)
+        sources = [source for one in lazy for source in one.sources]
+        ready = all(isinstance(source, ArraySource | MemmapSource) for source in sources)
         return ready and all(step.batched or step.draws for step in steps)
 
     @cached_property
@@ -211,7 +217,7 @@ class ReadBatches(Batches):
         pin = self.loading.pin
         return DataLoader(
             self._source,
-            batch_sampler=self._requests,
+            batch_sampler=self._requests,  # type: ignore[arg-type]
             collate_fn=_same,
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda" if pin is None else pin,
@@ -236,17 +242,23 @@ class ReadBatches(Batches):
             raise _unequal(x, found)
         return found.to(self.device, non_blocking=True)
 
+    def _tell(self) -> None:
+        """Warn of rows that could not be read, once of each."""
+        new = list(self._skipped.values())[self._told :]
+        self._told = len(self._skipped)
+        if new:
+            some = "; ".join(f"row {one.row_id} of {one.column!r}, {one.what}" for one in new[:5])
+            warnings.warn(
+                f"{len(new)} rows are left out, as they cannot be read: {some}", stacklevel=4
+            )
+
     def _without_lost(
         self, i: int, rows: NDArray[np.int64], skipped: tuple[Skipped, ...]
     ) -> NDArray[np.int64]:
-        """The rows of a batch that could be read; the others are noted, and told of once."""
+        """The rows of a batch that could be read; the others are noted."""
         mask = ~np.isin(self.places[rows], [one.position for one in skipped])
         self._lost[i] = rows[~mask]
-        new = [one for one in skipped if one.position not in self._told]
-        self._told.update(one.position for one in new)
-        if new:
-            shown = listing([f"row {one.row_id} of {one.column!r} ({one.what})" for one in new])
-            warnings.warn(f"Left out, as they cannot be read: {shown}.", stacklevel=4)
+        self._skipped.update({one.position: one for one in skipped})
         if not mask.any():
             raise DataError("No row of a batch can be read.", where=f"batch {i + 1}")
         return rows[mask]

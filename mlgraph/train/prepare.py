@@ -93,7 +93,11 @@ def scorer(metrics: Mapping[str, Metric], task: Task, spec: TaskSpec) -> Scorer:
         found = prediction(output, task if kept is None else task.take(kept), spec)
         return {f"valid_{name}": metric(found) for name, metric in metrics.items()}
 
-    return score if metrics else lambda output, kept=None: {}
+    return score if metrics else _nothing
+
+
+def _nothing(output: Tensor, kept: NDArray[np.int64] | None = None) -> dict[str, float]:
+    return {}
 
 
 def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bool]:
@@ -129,9 +133,7 @@ def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bo
     return name, greater
 
 
-def started(
-    descriptor: ModelDescriptor, tensors: tuple[Tensor | None, ...]
-) -> fx.GraphModule:
+def started(descriptor: ModelDescriptor, tensors: tuple[Tensor | None, ...]) -> fx.GraphModule:
     """The real network, with the start its layers give it.
 
     >>> from mlgraph import nn as layer

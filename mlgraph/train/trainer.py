@@ -236,9 +236,7 @@ class Trainer(Node):
         return paths[0] if paths[0].exists() else None
 
     def _training_data(self, descriptor: ModelDescriptor, ctx: Context) -> Batches:
-        return training_data(
-            descriptor, self.batch_size, self.drop_last, ctx.seed, self._loading()
-        )
+        return training_data(descriptor, self.batch_size, self.drop_last, ctx.seed, self._loading())
 
     def _loading(self) -> Loading:
         workers = None if self.num_workers == "auto" else self.num_workers
@@ -261,7 +259,7 @@ class Trainer(Node):
             batches=_merging(data, has_batch_statistics(built)).to(device),
             plan=self._plan(),
             seed=ctx.seed,
-            validation=self._validation(setup.metrics, descriptor, ctx, device, self.tensor_dataset),
+            validation=self._settled(self._validation(setup.metrics, descriptor, ctx, device)),
         )
 
     def _plan(self) -> Plan:
@@ -278,14 +276,18 @@ class Trainer(Node):
         descriptor: ModelDescriptor,
         ctx: Context,
         device: torch.device,
-        keep: bool | Literal["auto"] = False,
     ) -> Validation | None:
         if ctx.valid is None or not self._validates(ctx):
             return None
         size = self._predict_size()
         feed, loading = ctx.valid["input"], self._loading()
-        found = validation_data(descriptor, feed, metrics, size, device, ctx.seed, loading)
-        return attrs.evolve(found, batches=settled(found.batches, keep))
+        return validation_data(descriptor, feed, metrics, size, device, ctx.seed, loading)
+
+    def _settled(self, validation: Validation | None) -> Validation | None:
+        """The validation data, read once if they can be kept."""
+        if validation is None:
+            return None
+        return attrs.evolve(validation, batches=settled(validation.batches, self.tensor_dataset))
 
     def _validates(self, ctx: Context) -> bool:
         return ctx.has_valid and self.use_valid

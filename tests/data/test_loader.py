@@ -66,8 +66,7 @@ def test_rows_stay_with_their_targets_in_any_order() -> None:
     assert equal(rows_of(batches_of(), order), dict(enumerate(IMAGES)))
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-@pytest.mark.parametrize("size", [1, 6, 20])
+@pytest.mark.parametrize(("workers", "size"), [(0, 1), (0, 20), (1, 1), (2, 6)])
 def test_draws_do_not_depend_on_workers_order_or_batch_size(workers: int, size: int) -> None:
     order = torch.randperm(20, generator=torch.Generator().manual_seed(size))
     found = rows_of(batches_of(noisy(), size, workers), order)
@@ -92,10 +91,11 @@ def test_batches_seen_already_are_not_read(monkeypatch: pytest.MonkeyPatch) -> N
     seen: list[int] = []
 
     def count(x: Tensor) -> Tensor:
-        seen.append(int(x.flatten()[0]) // 6)
+        seen.append(int(x.flatten()[0]) // 6 if x.device.type == "cpu" else -1)
         return x
 
     batches = batches_of(lazy(IMAGES).append(Function("count", count)))
+    seen.clear()  # the function was tried, to find its shapes
     assert len(list(batches.epoch(None, 1, 2))) == 2
     assert seen == list(range(12, 20))
 
@@ -139,7 +139,7 @@ def test_rows_that_cannot_be_read_are_left_out_with_their_targets(
     feed = Feed({"image": Task({"image": column})})
     loading = Loading(workers=workers)
     batches = batched(feed, {"image": token}, torch.arange(20.0), None, 6, loading=loading)
-    with pytest.warns(UserWarning, match="row 3 of 'image'.*17 of 'image'|row 3 of 'image'"):
+    with pytest.warns(UserWarning, match="3 rows are left out.* row 3 of 'image'.*row 17"):
         found = list(batches.epoch())
     assert batches.counts() == [4, 6, 5, 2]
     assert batches.kept is not None
@@ -173,6 +173,7 @@ def test_random_operations_draw_anew_although_what_is_before_them_is_kept() -> N
     step = Function("noise", noise, random=True)
     column = lazy(IMAGES).append(Function("count", count)).append(step)
     batches = settled(batches_of(column), True)
+    seen.clear()  # the function was tried, to find its shapes
     one, two = rows_of(batches, number=1), rows_of(batches, number=2)
     assert len(seen) == 20
     assert not any(torch.equal(one[k], two[k]) for k in one)

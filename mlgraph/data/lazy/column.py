@@ -14,8 +14,8 @@ import pyarrow as pa
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from mlgraph.data.column import Column, Stored, as_view
 from mlgraph.core.value import digest
+from mlgraph.data.column import Column, Stored, as_view
 from mlgraph.data.lazy.cached import Cached
 from mlgraph.data.lazy.operation import Cast, Operation
 from mlgraph.data.lazy.source import Absent, ArraySource, Source, tensor_of
