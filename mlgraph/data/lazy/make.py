@@ -187,8 +187,8 @@ def _kind_of_images(data: Any) -> str | None:
     return "bytes" if known and all(isinstance(value, bytes) for value in known) else None
 
 
-def _size(shape: Shape | None, mode: str) -> tuple[int, int] | None:
-    """Height and width, if they are promised."""
+def _size(shape: Shape | None, mode: str) -> tuple[int | str, int | str] | None:
+    """Height and width, of which either may be promised."""
     if shape is None:
         return None
     channels = CHANNELS.get(mode)
@@ -199,7 +199,7 @@ def _size(shape: Shape | None, mode: str) -> tuple[int, int] | None:
             mend="choose another mode or shape",
         )
     height, width = shape[1:]
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    return height or "height", width or "width"
 
 
 def _held(data: Any, item: int | str | None, copy: bool) -> Source | None:
@@ -263,7 +263,7 @@ def _promised(column: LazyTensor, shape: Shape | None, dtype: torch.dtype | None
     """The column in a dtype, if it has the shape that was promised."""
     if shape is not None:
         pairs = zip(column.shape[1:], shape, strict=False)
-        wrong = any(isinstance(b, int) and a != b for a, b in pairs)
+        wrong = any(isinstance(b, int) and a not in (b, "channels") for a, b in pairs)
         if len(shape) != len(column.shape) - 1 or wrong:
             raise DataError(
                 f"The rows do not have the shape {tuple(shape)}.", why=f"they are {column.spec}"
