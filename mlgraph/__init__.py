@@ -10,6 +10,8 @@ from mlgraph.core.param import param, tune
 from mlgraph.core.port import Port
 from mlgraph.core.route import branch
 from mlgraph.data.kind import TaskType
+from mlgraph.data.lazy.column import LazyTensor
+from mlgraph.data.lazy.make import lazy, materialize
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.select import sel
 from mlgraph.data.spread import QuantileRegression
@@ -38,6 +40,7 @@ __all__ = [
     "Graph",
     "GraphError",
     "Layer",
+    "LazyTensor",
     "MLGraphError",
     "Node",
     "Port",
@@ -52,8 +55,10 @@ __all__ = [
     "chain",
     "find_lr",
     "layer",
+    "lazy",
     "load",
     "load_weights",
+    "materialize",
     "nn",
     "nodes",
     "param",

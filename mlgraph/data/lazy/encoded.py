@@ -37,7 +37,7 @@ class Encoded(Source):
     Args:
         data: The column.
         mode: ``"RGB"``, ``"L"`` (grey), ``"RGBA"``, ``"LA"``, or ``"unchanged"``.
-        size: Height and width, if all images have the same.
+        size: Height and width, where all images have the same; otherwise a name.
         background: Colour on which what is transparent is put; only for ``"RGB"``.
         on_error: Whether an image that cannot be read stops the run, or is left out and reported.
 
@@ -55,7 +55,7 @@ class Encoded(Source):
 
     data: pa.ChunkedArray
     mode: str
-    size: tuple[int, int] | None
+    size: tuple[int | str, int | str] | None
     background: str | None
     on_error: OnError
 
@@ -64,7 +64,7 @@ class Encoded(Source):
         data: Any,
         mode: str = "RGB",
         *,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | str, int | str] | None = None,
         background: str | None = None,
         on_error: OnError = "raise",
     ) -> None:

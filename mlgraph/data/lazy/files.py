@@ -28,7 +28,7 @@ class ImageFiles(Source):
     Args:
         paths: The files; none is opened before it is asked for.
         mode: ``"RGB"``, ``"L"`` (grey), ``"RGBA"``, ``"LA"``, or ``"unchanged"``.
-        size: Height and width, if all images have the same.
+        size: Height and width, where all images have the same; otherwise a name.
         background: Colour on which what is transparent is put; only for ``"RGB"``.
         on_error: Whether an image that cannot be read stops the run, or is left out and reported.
 
@@ -42,7 +42,7 @@ class ImageFiles(Source):
 
     paths: pa.Array
     mode: str
-    size: tuple[int, int] | None
+    size: tuple[int | str, int | str] | None
     background: str | None
     on_error: OnError
 
@@ -51,7 +51,7 @@ class ImageFiles(Source):
         paths: Iterable[str | Path] | pa.Array,
         mode: str = "RGB",
         *,
-        size: tuple[int, int] | None = None,
+        size: tuple[int | str, int | str] | None = None,
         background: str | None = None,
         on_error: OnError = "raise",
     ) -> None:
