@@ -356,7 +356,9 @@ class _Rows(Dataset[Any]):
 
     def __getitems__(self, request: Request) -> Any:
         try:
-            return self.reader.read(request.places, request.draw)
+            # Tensors of the inference mode do not tell whether they were changed in place.
+            with torch.inference_mode(False), torch.no_grad():
+                return self.reader.read(request.places, request.draw)
         except MLGraphError as error:
             return error
 

@@ -24,6 +24,7 @@ from mlgraph.core.base import NodeBase
 from mlgraph.core.param import Token
 from mlgraph.core.value import address
 from mlgraph.data.kind import Goal, TaskType
+from mlgraph.data.lazy.source import Absent
 from mlgraph.data.selector import Selector
 from mlgraph.data.token import IngressToken
 from mlgraph.errors import StateError
@@ -36,6 +37,7 @@ from mlgraph.train.trained import Trained
 
 # The engine's frozen classes that may be part of what is saved; their subclasses count.
 BASES: tuple[type, ...] = (
+    Absent,
     Call,
     Description,
     Goal,

@@ -15,6 +15,8 @@ from mlgraph.data.column import TYPES, Column
 from mlgraph.data.frame import _rebuild
 from mlgraph.data.ingest import to_column
 from mlgraph.data.kind import Goal, TaskType, task_types
+from mlgraph.data.lazy.column import Lazy, LazyTensor
+from mlgraph.data.lazy.source import Absent
 from mlgraph.data.task import Task
 from mlgraph.errors import StateError, listing
 from mlgraph.store.archive import damaged
@@ -93,14 +95,20 @@ def _is_known_metric(value: Any) -> bool:
 
 def _write_task(writer: Writer, task: Task) -> dict[str, Any]:
     lazy = [name for name, column in task.columns.items() if column.stored.extra is not None]
-    if lazy or type(task) is not Task:
+    if (lazy and len(task)) or type(task) is not Task:
         raise writer.refusal(task, why=f"its columns refer to data elsewhere: {listing(lazy)}")
     with writer.inside("columns"):
-        columns = {name: writer.value(column._seen()) for name, column in task.columns.items()}
+        columns = {name: writer.value(_content(column)) for name, column in task.columns.items()}
     with writer.inside("rows"):
         row_ids = writer.value(np.asarray(task.row_ids))
     roles = {role: list(names) for role, names in task.roles.items()}
     return {"columns": columns, "row_ids": row_ids, "roles": roles, "goal": writer.value(task.goal)}
+
+
+def _content(column: Column) -> pa.ChunkedArray | Absent:
+    """What is kept of a column; of one whose tensors are elsewhere its form."""
+    lazy = column.stored.extra
+    return Absent(lazy.spec, lazy.fingerprint) if isinstance(lazy, Lazy) else column._seen()
 
 
 def _read_task(reader: Reader, content: Any) -> Task:
@@ -132,6 +140,8 @@ def _named(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _column(name: str, data: Any, rows: int) -> Column:
     """A column as it was: of a type that a task may hold."""
+    if isinstance(data, Absent) and rows == 0:
+        return LazyTensor.over(data).column
     if not isinstance(data, pa.ChunkedArray) or len(data) != rows or not data.num_chunks:
         raise damaged("A column is no data of as many rows as the task has.", where=f"{name!r}")
     column = to_column(name, data)

@@ -24,13 +24,6 @@ from mlgraph.net.descriptor import ModelDescriptor
 
 NUMERIC = frozenset({"float", "int"})
 CATEGORICAL = frozenset({"category", "string", "bool"})
-DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "uint8": torch.uint8,
-    "int64": torch.int64,
-    "bool": torch.bool,
-}
 
 
 class _Ingress(Node):
@@ -138,8 +131,7 @@ class IngressTensor(_Ingress):
         columns: The column, by default the only feature.
         shape: Sizes of a row, ``None`` for one that is not known; by default those of the column,
             and with ``"first"`` those of the first row, which is read to find them.
-        dtype: Name of the dtype, such as ``"float32"``; by default floats become float32, and
-            others stay.
+        dtype: The dtype, by default float32 for floats, and the column's own for others.
 
     Raises:
         DataError: There are several columns, or they are no tensors.
@@ -153,7 +145,7 @@ class IngressTensor(_Ingress):
 
     accepts = frozenset({"tensor"})
     shape: tuple[int | None, ...] | Literal["first"] | None = None
-    dtype: str | None = param(default=None, choices=tuple(DTYPES))
+    dtype: torch.dtype | None = None
 
     def token(self, id: str, task: Task) -> IngressToken:
         names = self._picked(task)
@@ -165,8 +157,7 @@ class IngressTensor(_Ingress):
             )
         spec = task.lazy(names[0]).spec
         given = _first_shape(task, names[0]) if self.shape == "first" else self.shape
-        dtype = DTYPES[self.dtype] if self.dtype else None
-        return TensorToken(id, names, entering_spec(spec, given, dtype))
+        return TensorToken(id, names, entering_spec(spec, given, self.dtype))
 
 
 class Ingress(_Ingress):
