@@ -4,15 +4,19 @@ import argparse
 import importlib.util
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import pytest
+import torch
 
 from bench import data, import_time, quality, runtime
 from bench.contestants import Setting
 from bench.relay import interleaved
 from bench.table import verdict
+from mlgraph import datasets, materialize
 
 BENCH = Path(runtime.__file__).parent
 TINY = Setting(layers=2, width=4, optimizer="adamw", rows=40, features=3, batch=16)
@@ -147,6 +151,74 @@ def test_a_table_that_was_not_fetched_says_how_to_fetch_it(monkeypatch, tmp_path
     monkeypatch.setenv("MLGRAPH_DATA", str(tmp_path))
     with pytest.raises(data.NotFetched, match=r"python bench/data.py adult"):
         data.adult()
+
+
+@pytest.mark.parametrize("name", data.SETS)
+def test_every_set_that_was_not_fetched_says_so(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLGRAPH_DATA", str(tmp_path))
+    with pytest.raises(data.NotFetched, match=rf"python bench/data.py {name}"):
+        data.path(name)
+
+
+def test_what_is_there_is_not_fetched_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLGRAPH_DATA", str(tmp_path))
+    (tmp_path / data.SETS["emoji"].path).mkdir()
+    monkeypatch.setattr(data, "_run", lambda *command, **_: pytest.fail(str(command)))
+    assert data.fetch("emoji") == tmp_path
+
+
+def test_a_fetch_that_fails_leaves_nothing_behind(monkeypatch, tmp_path):
+    def fails(*command, at):
+        Path(at, "half.tgz").write_bytes(b"")
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setenv("MLGRAPH_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "_run", fails)
+    with pytest.raises(subprocess.CalledProcessError):
+        data.fetch("emoji")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_only_changes_the_look_of_an_emoji_is_not_part_of_its_base():
+    of_one = ["1F469-200D-1F692", "1F469-1F3FD-200D-1F692", "1F469", "1F469-1F3FB"]
+    assert {data._base(code) for code in of_one} == {"1F469"}
+    flags = ["1F1EA-1F1EC", "1F1EA-1F1F8"]
+    assert len({data._base(code) for code in flags}) == 2
+
+
+def fetched(make):
+    try:
+        return make()
+    except data.NotFetched as error:
+        pytest.skip(str(error))
+
+
+def test_the_clothing_is_complete():
+    parts = datasets.by_split(fetched(data.fashion_mnist))
+    assert {name: len(part) for name, part in parts.items()} == {"train": 60000, "test": 10000}
+    assert set(np.bincount(parts["test"].target_codes())) == {1000}
+
+
+def test_emoji_are_pictures_on_white_with_names_and_without_what_gives_them_away():
+    task = fetched(data.emoji)
+    assert task.features == ("image", "name", "added") and len(task) == 1906
+    assert len(task.classes) == 9 and task.roles["group"] == ("base",)
+    image = materialize(task.lazy("image").take([0, 500]), stacked=True)
+    assert image.shape == (2, 3, 64, 64) and image.dtype == torch.uint8
+    assert image[:, :, 0, 0].tolist() == [[255, 255, 255]] * 2
+    assert all(name == name.lower() for name in task.column("name").to_pylist())
+
+
+def test_skin_tones_are_rows_of_the_same_group():
+    task = fetched(lambda: data.emoji(skin_tones=True))
+    plain = data.emoji()
+    assert len(task) > len(plain)
+    assert set(task.column("base").to_pylist()) == set(plain.column("base").to_pylist())
+
+
+def test_the_weights_are_those_their_name_promises():
+    path = fetched(lambda: data.path("efficientnet_lite0"))
+    assert sha256(path.read_bytes()).hexdigest().startswith(path.stem.split("-")[-1])
 
 
 def test_missing_tables_count_as_a_missed_target(monkeypatch, tmp_path):

@@ -6,16 +6,20 @@ import sys
 import pytest
 
 from mlgraph import Task, datasets
-from mlgraph.errors import UnknownKeyError
+from mlgraph.errors import DataError, UnknownKeyError, UnknownParameterError
 
 SHAPES = {
     "penguins": (344, 7, "classification"),
     "mtcars": (32, 10, "regression"),
     "iris": (150, 4, "classification"),
     "digits": (1797, 64, "classification"),
+    "wine": (178, 13, "classification"),
     "breast_cancer": (569, 30, "classification"),
     "diabetes": (442, 10, "regression"),
+    "linnerud": (20, 3, "multitarget"),
 }
+FETCHED = ("mnist", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet")
+HELP = {"load", "names", "by_split", "image_folder", "csv_of_paths"}
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -26,33 +30,40 @@ def test_a_data_set_is_a_task_of_the_size_the_table_says(name):
 
 
 def test_every_data_set_has_a_function_of_its_name_and_a_line_in_the_documentation():
-    assert set(datasets.__all__) == {*SHAPES, "load"}
-    assert all(f"``{name}``" in datasets.__doc__ for name in SHAPES)
+    assert datasets.names() == (*SHAPES, *FETCHED)
+    assert set(datasets.__all__) == {*datasets.names(), *HELP}
+    assert all(f"``{name}``" in datasets.__doc__ for name in datasets.names())
 
 
 def test_an_unknown_name_is_refused_with_a_suggestion():
-    with pytest.raises(UnknownKeyError, match="penguins"):
+    with pytest.raises(UnknownKeyError, match=r"Did you mean 'penguins'"):
         datasets.load("penguin")
 
 
-def test_penguins_have_missing_values_and_mixed_types():
-    task = datasets.penguins()
-    assert task.missing["sex"] == 11
-    assert {"float", "int", "string"} <= set(task.types.values())
-    assert task.classes == ("Adelie", "Chinstrap", "Gentoo")
+def test_an_option_is_passed_on_and_an_unknown_one_is_refused():
+    assert datasets.load("digits", as_image=True).features == ("image",)
+    with pytest.raises(UnknownParameterError, match=r"Did you mean 'download'"):
+        datasets.load("mnist", downlaod=True)
 
 
-def test_the_name_of_a_car_is_no_feature():
-    assert "name" not in datasets.mtcars().features
+@pytest.mark.parametrize("name", FETCHED)
+def test_a_set_that_must_be_fetched_says_how(name):
+    with pytest.raises(DataError, match=r"root=") as caught:
+        datasets.load(name)
+    assert ("download=True" in str(caught.value)) == (name != "tiny_imagenet")
 
 
-def test_two_calls_give_equal_tasks():
-    assert datasets.penguins().fingerprint == datasets.penguins().fingerprint
+@pytest.mark.parametrize("name", FETCHED)
+def test_nothing_is_made_in_a_folder_without_the_set(name, tmp_path):
+    with pytest.raises(DataError, match=r"root="):
+        datasets.load(name, root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_vendored_sets_do_not_load_scikit_learn():
+def test_the_vendored_sets_and_the_names_load_no_heavy_package():
     code = (
-        "import sys; from mlgraph import datasets; datasets.penguins(); datasets.mtcars(); "
-        "sys.exit('sklearn' in sys.modules)"
+        "import sys; from mlgraph import datasets; "
+        "datasets.penguins(); datasets.mtcars(); datasets.names(); "
+        "sys.exit('sklearn' in sys.modules or 'torchvision' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -56,6 +56,9 @@ class LazyType(pa.ExtensionType):  # type: ignore[misc]
             return NotImplemented
         return self.fingerprint == other.fingerprint and self.spec == other.spec
 
+    def __ne__(self, other: object) -> bool:  # Arrow's own does not ask __eq__
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(("mlgraph.lazy_tensor", self.fingerprint))
 
@@ -317,7 +320,7 @@ class LazyTensor:
 
     def places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Source and row in it, for each row in view."""
-        storage = pa.concat_arrays([chunk.storage for chunk in self.column.stored.data.chunks])
+        storage = _one_chunk(self.column.stored.data).storage
         source, row = (storage.field(i).to_numpy(zero_copy_only=False) for i in range(2))
         rows = self.column.rows
         if rows is None:
@@ -346,7 +349,7 @@ def as_lazy(column: Column) -> LazyTensor:
         )
     if column.stored.data.null_count:
         raise _missing(column.stored.data.null_count)
-    array = pa.concat_arrays(column.stored.data.chunks).to_numpy_ndarray()
+    array = _one_chunk(column.stored.data).to_numpy_ndarray()
     source = ArraySource(tensor_of(array), copy=False, token=column.stored.fingerprint)
     return LazyTensor(Column(LazyTensor.over(source).column.stored, column.rows))
 
@@ -427,6 +430,10 @@ def _references(sources: NDArray[Any], rows: NDArray[Any], lazy: Lazy) -> pa.Chu
 def _retyped(data: pa.ChunkedArray, arrow: LazyType) -> pa.ChunkedArray:
     chunks = [pa.ExtensionArray.from_storage(arrow, chunk.storage) for chunk in data.chunks]
     return pa.chunked_array(chunks, arrow)
+
+
+def _one_chunk(data: pa.ChunkedArray) -> pa.Array:
+    return data.chunk(0) if data.num_chunks == 1 else pa.concat_arrays(data.chunks)
 
 
 def _checked(rows: ArrayLike, n_rows: int) -> NDArray[np.int64]:

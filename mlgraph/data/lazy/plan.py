@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlgraph.data.lazy.column import LazyTensor, united
+from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.lazy.operation import Operation
 from mlgraph.data.lazy.source import Fetched, ReadFailure, Source
 from mlgraph.tensor.spec import TensorSpec
@@ -46,6 +46,7 @@ class Group:
         names: Names of the columns.
         steps: All operations, each after its input.
         outputs: For each column, the number of its result.
+        spec: Shape and dtype of what is fetched.
 
     >>> groups_of({})
     ()
@@ -57,11 +58,7 @@ class Group:
     names: tuple[str, ...]
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
-
-    @property
-    def spec(self) -> TensorSpec:
-        """Shape and dtype of what is fetched."""
-        return united([source.spec for source in self.sources])
+    spec: TensorSpec
 
     def fetch(self, positions: NDArray[np.int64]) -> tuple[Fetched, list[tuple[int, ReadFailure]]]:
         """The rows at these positions before any operation, and those that cannot be read.
@@ -127,9 +124,10 @@ def _group(
                 places[at, kind] = len(steps)
             at = places[at, kind]
         outputs.append(at)
-    sources = column.lazy.sources
-    which = source if len(sources) > 1 else None
-    return Group(sources, which, rows, tuple(columns), tuple(steps), tuple(outputs))
+    lazy = column.lazy
+    which = source if len(lazy.sources) > 1 else None
+    made = (tuple(columns), tuple(steps), tuple(outputs))
+    return Group(lazy.sources, which, rows, *made, lazy.source_spec)
 
 
 def _gathered(

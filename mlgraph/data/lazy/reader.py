@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -120,19 +120,19 @@ class Reader:
 
     def _fetched(self, positions: Positions) -> tuple[list[Stack], Positions, tuple[Skipped, ...]]:
         """The rows of every group, without those that one of them cannot read."""
-        parts: list[tuple[Stack, NDArray[np.int64]]] = []
+        parts = [self._fetch(group, positions) for group in self._groups]
         skipped: dict[int, Skipped] = {}
-        for group in self._groups:
-            stack, failed = self._fetch(group, positions)
+        for group, (_, failed) in zip(self._groups, parts, strict=True):
             for place, failure in failed:
-                entry = self._skip(group, int(positions[place]), failure)
-                skipped.setdefault(place, entry)
-            lost = [place for place, _ in failed]
-            parts.append((stack, np.delete(np.arange(len(positions)), lost)))
+                skipped.setdefault(place, self._skip(group, int(positions[place]), failure))
         if not skipped:
             return [stack for stack, _ in parts], positions, ()
-        left = np.delete(np.arange(len(positions)), list(skipped))
-        stacks = [stack.take(np.searchsorted(places, left)) for stack, places in parts]
+        every = np.arange(len(positions))
+        left = np.delete(every, list(skipped))
+        stacks = [
+            stack.take(np.searchsorted(np.delete(every, [at for at, _ in failed]), left))
+            for stack, failed in parts
+        ]
         return stacks, positions[left], tuple(skipped[place] for place in sorted(skipped))
 
     def _fetch(
@@ -144,7 +144,9 @@ class Reader:
             place = int(np.argmax(group.rows[positions] == failure.row))
             raise self._refusal(group, int(positions[place]), failure) from failure
         stack = Stack(value)
-        _check(stack, group.spec, group.names[0], self._row_ids[positions], failed)
+        if stack.odd(group.spec) is not None:
+            ids = np.delete(self._row_ids[positions], [at for at, _ in failed])
+            _check(stack, group.spec, group.names[0], ids)
         return stack, failed
 
     def _computed(
@@ -174,23 +176,16 @@ class Reader:
         )
 
 
-def _check(
-    stack: Stack,
-    spec: TensorSpec,
-    name: str,
-    row_ids: NDArray[np.int64],
-    failed: Sequence[tuple[int, ReadFailure]] = (),
-) -> None:
+def _check(stack: Stack, spec: TensorSpec, name: str, row_ids: NDArray[np.int64]) -> None:
     """Refuse rows that do not have the shape and dtype that the column promises."""
     odd = stack.odd(spec)
     if odd is None:
         return
     place, shape, dtype = odd
-    kept = np.delete(row_ids, [at for at, _ in failed]) if failed else row_ids
     found = TensorSpec(("batch", *shape), dtype)
     raise DataError(
-        f"Row {kept[place]} of column {name!r} has another shape or dtype than promised.",
-        where=f"column {name!r}, row {kept[place]}",
+        f"Row {row_ids[place]} of column {name!r} has another shape or dtype than promised.",
+        where=f"column {name!r}, row {row_ids[place]}",
         why=f"expected {_form(spec)}, arrived {_form(found)}",
         mend="resize or pad the rows, or do not promise a size",
     )

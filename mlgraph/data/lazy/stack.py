@@ -60,17 +60,29 @@ class Stack:
 
     def odd(self, spec: TensorSpec) -> tuple[int, tuple[int, ...], torch.dtype] | None:
         """Place, shape and dtype of the first row that is not as the spec says."""
-        inner = TensorSpec(spec.shape[1:], spec.dtype)
-        if self._rows is None:
-            bad = 0 if len(self) and not inner.fits(self._given[0]) else None
-        else:
-            bad = next((i for i, row in enumerate(self._rows) if not inner.fits(row)), None)
-        if bad is None:
+        if not len(self):
             return None
-        row = self._given[bad]
-        return bad, tuple(row.shape), row.dtype
+        seen: Tensor | None = None
+        for place, row in enumerate(self._given[:1] if self._rows is None else self._rows):
+            if seen is not None and row.shape == seen.shape and row.dtype == seen.dtype:
+                continue
+            if not _as_promised(row, spec):
+                return place, tuple(row.shape), row.dtype
+            seen = row
+        return None
 
     @staticmethod
     def _agree(rows: list[Tensor]) -> bool:
         shape, dtype = rows[0].shape, rows[0].dtype
         return all(row.shape == shape and row.dtype == dtype for row in rows)
+
+
+def _as_promised(row: Tensor, spec: TensorSpec) -> bool:
+    sizes = spec.shape[1:]
+    if row.dtype != spec.dtype or row.dim() != len(sizes):
+        return False
+    known: dict[str, int] = {}
+    for got, want in zip(row.shape, sizes, strict=True):
+        if got != (known.setdefault(want, got) if isinstance(want, str) else want):
+            return False
+    return True
