@@ -6,8 +6,8 @@ them, never a loop over rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import repeat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise, repeat
 from typing import Any, NamedTuple
 
 import attrs
@@ -213,9 +213,7 @@ class TensorBatches:
         >>> TensorBatches((torch.zeros(7, 1),), None, None, 3, drop_last=True).n_batches
         2
         """
-        whole, rest = divmod(self.rows, self.size)
-        joins = whole > 0 and (self.drop_last or (self.merge_last and rest == 1))
-        return whole if rest == 0 or joins else whole + 1
+        return self._count(self.rows)
 
     def spans(self) -> list[tuple[int, int]]:
         """First row and end of each batch.
@@ -223,13 +221,34 @@ class TensorBatches:
         >>> TensorBatches((torch.zeros(7, 1),), None, None, 3, merge_last=True).spans()
         [(0, 3), (3, 7)]
         """
-        starts = [place * self.size for place in range(self.n_batches)]
-        end = min(len(starts) * self.size, self.rows) if self.drop_last else self.rows
-        return list(zip(starts, [*starts[1:], end], strict=True)) if starts else []
+        ends = [0, *accumulate(self.cut(self.rows))]
+        return list(pairwise(ends))
 
-    def epoch(self, order: Tensor | None = None) -> Iterator[Batch]:
-        """The batches of one epoch, rows in the given order."""
-        sizes = [end - start for start, end in self.spans()]
+    def cut(self, rows: int) -> list[int]:
+        """Rows of each batch of an epoch that visits so many, counted as often as it does.
+
+        >>> TensorBatches((torch.zeros(7, 1),), None, None, 3).cut(5)
+        [3, 2]
+        """
+        count = self._count(rows)
+        end = min(count * self.size, rows) if self.drop_last else rows
+        return [self.size] * (count - 1) + [end - (count - 1) * self.size] if count else []
+
+    def _count(self, rows: int) -> int:
+        whole, rest = divmod(rows, self.size)
+        joins = whole > 0 and (self.drop_last or (self.merge_last and rest == 1))
+        return whole if rest == 0 or joins else whole + 1
+
+    def epoch(
+        self, order: Tensor | None = None, sizes: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        """The batches of one epoch, rows in the given order.
+
+        Args:
+            order: Places of the rows, in any number and as often as wished; None: all in order.
+            sizes: Rows of each batch; None: as ``spans`` says.
+        """
+        sizes = list(self.cut(self.rows) if sizes is None else sizes)
         if order is not None:
             return map(self.take, order[: sum(sizes)].split_with_sizes(sizes))
         # One call cuts a tensor into views of all batches; a slice per batch costs more.
