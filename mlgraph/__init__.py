@@ -31,6 +31,7 @@ from mlgraph.store.load import load
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.find_lr import find_lr
 from mlgraph.train.callbacks.known import callback
+from mlgraph.train.sampler import Sampler, sampler
 
 __all__ = [
     "Callback",
@@ -46,6 +47,7 @@ __all__ = [
     "Port",
     "Prediction",
     "QuantileRegression",
+    "Sampler",
     "ShapeError",
     "StateError",
     "Task",
@@ -66,6 +68,7 @@ __all__ = [
     "recipe",
     "recipes",
     "replicate",
+    "sampler",
     "sel",
     "tune",
     "union",

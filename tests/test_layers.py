@@ -31,7 +31,7 @@ FLOORS = [
 ]
 CORE = (
     "value files param declare port base wiring structure algebra checked views graph node compose"
-    " route resolve entry run"
+    " route resolve entry run continuing"
 ).split()
 
 # Methods that belong to a value although their work is done higher up: (module, function, target).
@@ -41,6 +41,7 @@ UPWARD = {
     ("mlgraph.core.graph", "fit", "mlgraph.core.run"),
     ("mlgraph.core.graph", "check", "mlgraph.core.run"),
     ("mlgraph.core.graph", "predict", "mlgraph.core.run"),
+    ("mlgraph.core.graph", "continue_", "mlgraph.core.continuing"),
     ("mlgraph.core.views", "__repr__", "mlgraph.draw.text"),
     ("mlgraph.core.views", "__str__", "mlgraph.draw.text"),
     ("mlgraph.core.views", "_repr_html_", "mlgraph.draw.svg"),

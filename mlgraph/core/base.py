@@ -111,6 +111,21 @@ class NodeBase(Declarative):
         """What ``fit`` would do, found out without training."""
         return self.fit(inputs, ctx)
 
+    def apply_training(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        """Outputs for more data to train on; by default those of ``apply``.
+
+        For nodes that draw or change training rows. The seed is that of ``fit``.
+        """
+        return self.apply(state, inputs, ctx)
+
+    def go_on(self, state: Any, inputs: Mapping[str, Any], ctx: Context, epochs: int) -> Any:
+        """The state of a trainer after more epochs, on what ``apply`` would get."""
+        raise ConfigError(
+            f"{self.call_name()} cannot be trained further.",
+            why="only trainers of networks can",
+            mend="fit the graph anew",
+        )
+
     def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
         """Input and output ports; they may depend on parameters tagged ``structure``."""
         return self.inputs, self.outputs

@@ -122,6 +122,16 @@ def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def to_continue(
+    fitted: FittedGraph, given: Mapping[str, Any], valid: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Training and validation values for a fitted graph, split as when it was fitted."""
+    doors = entrances(fitted.graph, fitted.resolved)
+    values = to_predict(fitted, given)
+    train, held, _ = _split(values, _by_door(fitted.graph, doors, valid), fitted.seed)
+    return train, held
+
+
 def _full_names(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """By ``id.port`` what may be given by ``id`` alone."""
     if not isinstance(inputs, Mapping):

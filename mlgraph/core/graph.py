@@ -14,7 +14,9 @@ from mlgraph.core.checked import CheckedGraph
 from mlgraph.core.views import GraphViews
 from mlgraph.errors import ConfigError, GraphError, listing
 
-_OF_FITTED = frozenset({"predict", "history", "module", "trained", "trainers", "states"})
+_OF_FITTED = frozenset(
+    {"predict", "continue_", "history", "module", "trained", "trainers", "states"}
+)
 
 
 class _OfFitted(GraphError, AttributeError):
@@ -267,6 +269,38 @@ class FittedGraph:
         from mlgraph.core.run import predict
 
         return predict(self, data, inputs=inputs)
+
+    def continue_(
+        self,
+        task: Any = None,
+        *,
+        epochs: int,
+        inputs: Mapping[str, Any] | None = None,
+        valid: Any = None,
+    ) -> FittedGraph:
+        """Train for more epochs: weights, optimizer and callbacks go on where the fit ended.
+
+        With the same data and ``valid``, it ends as if it had never been interrupted. Nodes before
+        the trainer are not fitted anew.
+
+        Args:
+            task: The same data, or others that fit the graph, with their target.
+            epochs: How many more.
+            inputs: Values by free input, in place of ``task``.
+            valid: As for ``fit``.
+
+        Raises:
+            StateError: How the fit ended was not kept, or a schedule that spans it is over.
+            DataError: The data do not fit what the graph was fitted on.
+        """
+        from mlgraph.core.continuing import go_on
+
+        return go_on(self, task, inputs=inputs, epochs=epochs, valid=valid)
+
+    def without_training_state(self) -> FittedGraph:
+        """The fitted graph without what only ``continue_`` needs; predictions stay the same."""
+        lean = {id: self.states[id].without_training_state() for id in self.trainers()}
+        return attrs.evolve(self, states={**self.states, **lean})
 
     def __getitem__(self, id: str) -> FittedNode:
         wiring.by_id(self.resolved.ids, id)

@@ -53,7 +53,7 @@ def fit(
     given = given_values(graph, task, inputs)
     resolved = admit(graph, given)
     kept = kept_ids(resolved, keep)
-    walk = _Walk(resolved, seed, "fit", cache, kept)
+    walk = Walk(resolved, seed, "fit", cache, kept)
     walk.enter(*to_fit(graph, resolved, given, valid, seed))
     walk.run()
     return FittedGraph(
@@ -87,7 +87,7 @@ def check(
         values = to_fit(graph, resolved, given, valid, seed)
     except MLGraphError as error:
         raise together([*found, error], "The graph cannot be fitted.") from None
-    walk = _Walk(resolved, seed, "check", None, frozenset())
+    walk = Walk(resolved, seed, "check", None, frozenset())
     walk.enter(*values)
     walk.run()
     refuse([*found, *walk.problems])
@@ -97,7 +97,7 @@ def check(
 def predict(fitted: FittedGraph, data: Any, *, inputs: Mapping[str, Any] | None) -> Any:
     """See ``FittedGraph.predict``."""
     values = to_predict(fitted, given_values(fitted.graph, data, inputs))
-    walk = _Walk(fitted.resolved, fitted.seed, "apply", None, frozenset())
+    walk = Walk(fitted.resolved, fitted.seed, "apply", None, frozenset())
     walk.states = dict(fitted.states)
     walk.enter(values, {}, False)
     walk.run()
@@ -105,7 +105,7 @@ def predict(fitted: FittedGraph, data: Any, *, inputs: Mapping[str, Any] | None)
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
-class _Walk:
+class Walk:
     """The values of one walk; made for one run and dropped after it."""
 
     def __init__(
@@ -295,15 +295,16 @@ def call(
     inputs: Mapping[str, Any],
     ctx: Context,
     state: Any = None,
+    **more: Any,
 ) -> Any:
-    """Call a node; every call of a node's ``fit``, ``check`` or ``apply`` goes through here.
+    """Call a node; every call of what a node does goes through here.
 
     Our own errors get the node's address; foreign ones keep their type and gain a note.
     """
     try:
-        if method == "apply":
-            return node.apply(state, inputs, ctx)
-        return getattr(node, method)(inputs, ctx)
+        if method in ("fit", "check"):
+            return getattr(node, method)(inputs, ctx)
+        return getattr(node, method)(state, inputs, ctx, **more)
     except MLGraphError as error:
         if f"node {id!r}" not in error.where:
             error.at(f"node {id!r}")

@@ -7,9 +7,9 @@ them, never a loop over rows.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice, repeat
-from typing import NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, islice, pairwise, repeat
+from typing import Any, NamedTuple, Self
 
 import attrs
 import numpy as np
@@ -74,12 +74,18 @@ class Batches(ABC):
 
     @abstractmethod
     def epoch(
-        self, order: Tensor | None = None, number: int = 0, first: int = 0
+        self,
+        order: Tensor | None = None,
+        sizes: Sequence[int] | None = None,
+        *,
+        number: int = 0,
+        first: int = 0,
     ) -> Iterator[Batch]:
         """The batches of one epoch.
 
         Args:
-            order: The order of the rows, by default the one they have.
+            order: Places of the rows, in any number and as often as wished; None: all in order.
+            sizes: Rows of each batch; None: as ``cut`` says.
             number: Which epoch it is: random operations draw anew in each.
             first: How many batches to leave out at the beginning.
         """
@@ -92,9 +98,21 @@ class Batches(ABC):
     def that_count(self) -> Self:
         """The rows whose weight is not 0."""
 
+    @abstractmethod
+    def take(self, rows: Tensor) -> Batch:
+        """The rows at these places."""
+
+    def but(self, **changes: Any) -> Self:
+        """The same with some of its fields changed.
+
+        >>> TensorBatches((torch.zeros(7, 1),), None, None, 3).but(size=7).n_batches
+        1
+        """
+        return attrs.evolve(self, **changes)  # type: ignore[misc]
+
     @property
     def kept(self) -> NDArray[np.int64] | None:
-        """The rows that the last pass could read; None for all."""
+        """Which of the rows that the last pass visited could be read; None for all."""
         return None
 
     def seen(self, tensor: Tensor | None) -> Tensor | None:
@@ -110,9 +128,7 @@ class Batches(ABC):
         >>> TensorBatches((torch.zeros(7, 1),), None, None, 3, drop_last=True).n_batches
         2
         """
-        whole, rest = divmod(self.rows, self.size)
-        joins = whole > 0 and (self.drop_last or (self.merge_last and rest == 1))
-        return whole if rest == 0 or joins else whole + 1
+        return self._count(self.rows)
 
     def spans(self) -> list[tuple[int, int]]:
         """First row and end of each batch.
@@ -120,13 +136,27 @@ class Batches(ABC):
         >>> TensorBatches((torch.zeros(7, 1),), None, None, 3, merge_last=True).spans()
         [(0, 3), (3, 7)]
         """
-        starts = [place * self.size for place in range(self.n_batches)]
-        end = min(len(starts) * self.size, self.rows) if self.drop_last else self.rows
-        return list(zip(starts, [*starts[1:], end], strict=True)) if starts else []
+        ends = [0, *accumulate(self.cut(self.rows))]
+        return list(pairwise(ends))
 
-    def counts(self) -> list[int]:
-        """Rows of each batch, in the last pass if some could not be read."""
-        return [end - start for start, end in self.spans()]
+    def cut(self, rows: int) -> list[int]:
+        """Rows of each batch of an epoch that visits so many, counted as often as it does.
+
+        >>> TensorBatches((torch.zeros(7, 1),), None, None, 3).cut(5)
+        [3, 2]
+        """
+        count = self._count(rows)
+        end = min(count * self.size, rows) if self.drop_last else rows
+        return [self.size] * (count - 1) + [end - (count - 1) * self.size] if count else []
+
+    def counts(self, sizes: Sequence[int]) -> list[int]:
+        """Of batches of these sizes, how many rows each had in the last pass."""
+        return list(sizes)
+
+    def _count(self, rows: int) -> int:
+        whole, rest = divmod(rows, self.size)
+        joins = whole > 0 and (self.drop_last or (self.merge_last and rest == 1))
+        return whole if rest == 0 or joins else whole + 1
 
 
 @attrs.frozen(eq=False)
@@ -166,9 +196,14 @@ class TensorBatches(Batches):
         return tensor_digest(tensor for tensor in tensors if tensor is not None)
 
     def epoch(
-        self, order: Tensor | None = None, number: int = 0, first: int = 0
+        self,
+        order: Tensor | None = None,
+        sizes: Sequence[int] | None = None,
+        *,
+        number: int = 0,
+        first: int = 0,
     ) -> Iterator[Batch]:
-        sizes = self.counts()
+        sizes = self.cut(self.rows) if sizes is None else list(sizes)
         if order is not None:
             parts = order[: sum(sizes)].split_with_sizes(sizes)
             return map(self.take, parts[first:])
@@ -181,7 +216,6 @@ class TensorBatches(Batches):
         return islice(map(Batch, inputs, *rest), first, None)
 
     def take(self, rows: Tensor) -> Batch:
-        """The rows at these places."""
         return Batch(
             tuple([x.index_select(0, rows) for x in self.inputs]),
             None if self.target is None else self.target.index_select(0, rows),

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -87,6 +88,7 @@ class ReadBatches(Batches):
     loading: Loading = attrs.field(factory=Loading)
     place: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
     _lost: dict[int, NDArray[np.int64]] = attrs.field(factory=dict, init=False)
+    _ends: list[int] = attrs.field(factory=lambda: [0], init=False)
     _skipped: dict[int, Skipped] = attrs.field(factory=dict, init=False)
     _told: int = attrs.field(default=0, init=False)
 
@@ -110,10 +112,16 @@ class ReadBatches(Batches):
         return digest(*read, known, self.row_ids[self.places].tobytes())
 
     def epoch(
-        self, order: Tensor | None = None, number: int = 0, first: int = 0
+        self,
+        order: Tensor | None = None,
+        sizes: Sequence[int] | None = None,
+        *,
+        number: int = 0,
+        first: int = 0,
     ) -> Iterator[Batch]:
         rows = np.arange(self.rows) if order is None else order.cpu().numpy()
-        parts = [rows[start:end] for start, end in self.spans()][first:]
+        self._ends = [0, *accumulate(self.cut(self.rows) if sizes is None else sizes)]
+        parts = [rows[start:end] for start, end in pairwise(self._ends)][first:]
         draw = Draw(seed=self.seed, epoch=number)
         requests = [Request(self.places[part], draw) for part in parts]
         self._lost = {}
@@ -121,10 +129,14 @@ class ReadBatches(Batches):
             yield self._batch(i, part, read)
         self._tell()
 
+    def take(self, rows: Tensor) -> Batch:
+        local = rows.cpu().numpy()
+        read = _raised(self._source[Request(self.places[local], Draw(seed=self.seed, epoch=0))])
+        return self._batch(0, local, read)
+
     def to(self, device: torch.device) -> ReadBatches:
         move = [x.to(device) if isinstance(x, Tensor) else x for x in self.inputs]
-        return attrs.evolve(
-            self,
+        return self.but(
             inputs=tuple(move),
             target=None if self.target is None else self.target.to(device),
             weights=None if self.weights is None else self.weights.to(device),
@@ -135,25 +147,21 @@ class ReadBatches(Batches):
         if self.weights is None or bool(self.weights.all()):
             return self
         rows = self.weights.nonzero().squeeze(1)
-        return attrs.evolve(
-            self,
+        return self.but(
             inputs=tuple(x[rows] if isinstance(x, Tensor) else x for x in self.inputs),
             places=self.places[rows.numpy()],
             target=None if self.target is None else self.target[rows],
             weights=self.weights[rows],
         )
 
-    def counts(self) -> list[int]:
-        counts = super().counts()
-        for i, lost in self._lost.items():
-            counts[i] -= len(lost)
-        return counts
+    def counts(self, sizes: Sequence[int]) -> list[int]:
+        return [size - len(self._lost.get(i, ())) for i, size in enumerate(sizes)]
 
     @property
     def kept(self) -> NDArray[np.int64] | None:
         if not self._lost:
             return None
-        return np.setdiff1d(np.arange(self.rows), np.concatenate(list(self._lost.values())))
+        return np.setdiff1d(np.arange(self._ends[-1]), np.concatenate(list(self._lost.values())))
 
     def in_memory(self) -> TensorBatches:
         """All rows, read once.
@@ -161,7 +169,7 @@ class ReadBatches(Batches):
         Raises:
             DataError: Rows differ in shape.
         """
-        whole = attrs.evolve(self, size=max(self.rows, 1), drop_last=False, merge_last=False)
+        whole = self.but(size=max(self.rows, 1), drop_last=False, merge_last=False)
         (batch,) = whole.epoch()
         if whole.kept is not None:
             raise DataError("Rows that cannot be read cannot be kept in memory.")
@@ -171,7 +179,7 @@ class ReadBatches(Batches):
 
     def _read(self, requests: list[Request]) -> Iterable[Read]:
         if self._workers == 0:
-            return map(_raised, map(self._source.__getitems__, requests))
+            return map(_raised, map(self._source.__getitem__, requests))
         self._requests.now = requests
         return map(_raised, self._loader)
 
@@ -257,7 +265,7 @@ class ReadBatches(Batches):
     ) -> NDArray[np.int64]:
         """The rows of a batch that could be read; the others are noted."""
         mask = ~np.isin(self.places[rows], [one.position for one in skipped])
-        self._lost[i] = rows[~mask]
+        self._lost[i] = self._ends[i] + np.flatnonzero(~mask)
         self._skipped.update({one.position: one for one in skipped})
         if not mask.any():
             raise DataError("No row of a batch can be read.", where=f"batch {i + 1}")
@@ -333,7 +341,7 @@ def settled(batches: Batches, keep: bool | Literal["auto"]) -> Batches:
     if not batches.is_random:
         return batches.in_memory()
     kept = {name: _remembering(column) for name, column in batches.columns.items()}
-    return attrs.evolve(batches, columns=kept)
+    return batches.but(columns=kept)
 
 
 def _remembering(column: LazyTensor) -> LazyTensor:
@@ -355,6 +363,9 @@ class _Rows(Dataset[Any]):
         self.reader = reader
 
     def __getitems__(self, request: Request) -> Any:
+        return self[request]
+
+    def __getitem__(self, request: Request) -> Any:
         try:
             # Tensors of the inference mode do not tell whether they were changed in place.
             with torch.inference_mode(False), torch.no_grad():

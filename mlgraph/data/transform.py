@@ -209,6 +209,9 @@ class RowTransform(Node):
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         return (inputs["input"],)
 
+    def apply_training(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        return self.fit(inputs, ctx)[0]
+
 
 _Results = Mapping[str, Mapping[str, Column]]
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlgraph.data.hashing import digest
+from mlgraph.core.value import digest
 from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.lazy.memmap import MemmapSource
 from mlgraph.data.lazy.source import Fetched, Rows, Source

@@ -120,9 +120,14 @@ def is_frozen(cls: type) -> bool:
 
 @functools.cache
 def _of_torch() -> dict[str, Any]:
-    """Functions of tensors, and the classes of layers, optimizers and schedulers."""
-    kinds = (torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-    modules = (torch.nn.modules, torch.optim, torch.optim.lr_scheduler)
+    """Functions of tensors, and the classes of layers, optimizers, schedulers, samplers."""
+    kinds = (
+        torch.nn.Module,
+        torch.optim.Optimizer,
+        torch.optim.lr_scheduler.LRScheduler,
+        torch.utils.data.Sampler,
+    )
+    modules = (torch.nn.modules, torch.optim, torch.optim.lr_scheduler, torch.utils.data)
     classes = [
         value
         for module in modules

@@ -27,6 +27,8 @@ from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks import known as callbacks
 from mlgraph.train.formula import TABLE
 from mlgraph.train.metric import Metric, metric
+from mlgraph.train.sampler import BatchSampler, Sampler
+from mlgraph.train.sampler import known as samplers
 from mlgraph.train.trained import Trained
 
 # Frozen classes
@@ -176,6 +178,18 @@ CODECS = (
         lambda v: isinstance(v, Callback),
         _write_keyed,
         _keyed("callback", callbacks.known),
+    ),
+    Codec(
+        "sampler",
+        lambda v: isinstance(v, Sampler),
+        _write_keyed,
+        _keyed("sampler", lambda: samplers(Sampler)),
+    ),
+    Codec(
+        "batch_sampler",
+        lambda v: isinstance(v, BatchSampler),
+        _write_keyed,
+        _keyed("batch sampler", lambda: samplers(BatchSampler)),
     ),
     Codec("metric", _is_known_metric, lambda w, v: v.name, lambda r, c: metric(text_of(c))),
     Codec("value", lambda v: is_frozen(type(v)), _write_frozen, _read_frozen),

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
-from mlgraph.core.declare import Declarative, declared, defaults, required
-from mlgraph.core.param import Mismatch, Token, coerce, param, shown, tokens_in
-from mlgraph.core.value import address, canonical, encode
-from mlgraph.errors import ConfigError, UnknownParameterError, did_you_mean, listing
+from mlgraph.core.param import param
+from mlgraph.errors import ConfigError, did_you_mean, listing
+from mlgraph.train.keyed import Keyed
 from mlgraph.train.running import EVENTS, PREDICT_EVENTS, Predicting, Running
 
 
-class Callback(Declarative):
+class Callback(Keyed):
     """Base of callbacks; subclassing is enough: annotated fields become parameters.
 
     The events, in order: ``on_train_begin``, ``on_epoch_begin``, ``on_batch_begin``,
@@ -42,6 +41,9 @@ class Callback(Declarative):
     callback("stop_early", epochs=5)
     """
 
+    made_by: ClassVar[str] = "callback"
+    missed: ClassVar[bool] = True  # a run that is resumed without it is told so
+
     enabled: bool = True
     weight: float = param(default=0.0, check=lambda value: _no_nan(value))
 
@@ -50,146 +52,77 @@ class Callback(Declarative):
         _as_fields(cls, ("enabled", "weight"))
         super().__init_subclass__(**kwargs)
 
-    def __attrs_post_init__(self) -> None:
-        for name, hint, details in declared(type(self)):
-            value = getattr(self, name)
-            try:
-                value = coerce(value, hint, details)
-            except Mismatch as mismatch:
-                raise self._refuse(name, value, str(mismatch)) from None
-            object.__setattr__(self, name, value)
-        if not self.tokens():
-            self.validate()
-
     # What a subclass says ---------------------------------------------------------------------
 
     def start(self, run: Running) -> Any:
         """The memory of this callback for one run: None, or what ``memory.saved`` can save."""
         return None
 
-    def validate(self) -> None:
-        """Check parameters against each other; raise ConfigError."""
-
     def hook(self, event: str) -> Any:
         """What to call with run and memory at this event, or None."""
         return getattr(self, event, None)
 
-    # What every callback can do ---------------------------------------------------------------
+    def fixed(self) -> Mapping[str, Any]:
+        """The parameters with which a run that is resumed must go on; by default none.
 
-    @classmethod
-    def create(cls, params: Mapping[str, Any] | None = None) -> Self:
-        """Make a callback from named parameters, with errors that name it.
-
-        Raises:
-            UnknownParameterError: A name that is no parameter.
-            ConfigError: A missing or impossible value.
+        A callback that steers the training, and whose memory means something else with other
+        parameters, returns those: a run that is resumed with others is refused.
         """
-        given = dict(params or {})
-        names = cls.field_names()
-        for name in given:
-            if name not in names:
-                raise cls._unknown(name)
-        missing = [name for name in required(cls) if name not in given]
-        if missing:
-            raise ConfigError(
-                f"{cls.call_name()} needs {listing(missing)}.",
-                mend=f"write {cls.call_name(missing[0] + '=...')}",
-            )
-        return cls(**given)
+        return {}
 
-    @classmethod
-    def field_names(cls) -> tuple[str, ...]:
-        """The parameters, in order."""
-        return tuple(name for name, _, _ in declared(cls))
+    def own(self) -> dict[str, Any]:
+        """The parameters without those that every callback has."""
+        shared = Callback.field_names()
+        return {name: value for name, value in self.parameters().items() if name not in shared}
 
-    @classmethod
-    def call_name(cls, arguments: str = "") -> str:
-        """How the callback is asked for: ``callback("early_stopping")``."""
-        return (
-            f"callback({', '.join(part for part in (repr(cls.key), arguments) if part)})".replace(
-                "'", '"', 2
-            )
-        )
 
-    def parameters(self) -> dict[str, Any]:
-        """Every parameter and its value."""
-        return {name: getattr(self, name) for name in self.field_names()}
+def numbered(ids: Iterable[str]) -> list[str]:
+    """The same ids, those that come again with the next number that is free.
 
-    def with_parameters(self, changes: Mapping[str, Any]) -> Self:
-        """The same callback with other parameters; ``a__b`` is ``b`` inside of ``a``.
+    >>> numbered(["a", "b", "a", "a_2"])
+    ['a', 'b', 'a_2', 'a_2_2']
+    """
+    found: dict[str, None] = {}
+    for id in ids:
+        free, number = id, 1
+        while free in found:
+            number += 1
+            free = f"{id}_{number}"
+        found[free] = None
+    return list(found)
 
-        Raises:
-            UnknownParameterError: A name that is no parameter.
-        """
-        values = self.parameters()
-        for path, value in changes.items():
-            name, _, inside = path.partition("__")
-            if name not in values:
-                raise self._unknown(path)
-            try:
-                values[name] = with_inner(values[name], inside, value)
-            except KeyError:
-                raise self._unknown(path) from None
-        return self.create(values)
 
-    def tokens(self) -> dict[str, Token]:
-        """The tuning tokens among the parameters, by path."""
-        return dict(tokens_of(self.parameters()))
+def with_ids(callbacks: Iterable[Callback] | Mapping[str, Callback]) -> dict[str, Callback]:
+    """Those that take part, in their order, by id; where none are given, ids are the keys.
 
-    def changed(self) -> dict[str, Any]:
-        """The parameters that differ from their defaults."""
-        known = defaults(type(self))
-        return {
-            name: value
-            for name, value in self.parameters().items()
-            if name not in known or encode(value) != encode(known[name])
-        }
+    >>> list(with_ids([Callback(), Callback(weight=-1.0)]))
+    ['callback_2', 'callback']
+    """
+    if not isinstance(callbacks, Mapping):
+        given = tuple(callbacks)
+        callbacks = dict(zip(numbered(map(key_of, given)), given, strict=True))
+    present = [(id, callback) for id, callback in callbacks.items() if callback.enabled]
+    return dict(sorted(present, key=lambda pair: pair[1].weight))
 
-    def to_json(self) -> dict[str, Any]:
-        """Key, class and every parameter, as JSON values."""
-        params = {name: encode(value) for name, value in self.parameters().items()}
-        return {"key": self.key, "class": address(type(self)), "params": params}
 
-    def __mlgraph_json__(self) -> dict[str, Any]:
-        return self.to_json()
+def joined(given: Mapping[str, Callback], own: Iterable[Callback]) -> dict[str, Callback]:
+    """Callbacks by id, and those of a trainer after them, whose ids are their keys.
 
-    @functools.cached_property
-    def _canonical(self) -> bytes:
-        return canonical(self.to_json())
+    >>> list(joined({"callback": Callback()}, [Callback()]))
+    ['callback', 'callback_2']
+    """
+    last = tuple(own)
+    ids = numbered([*given, *map(key_of, last)])
+    return dict(zip(ids, [*given.values(), *last], strict=True))
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Callback):
-            return NotImplemented
-        return type(self) is type(other) and self._canonical == other._canonical
 
-    def __hash__(self) -> int:
-        return hash(self._canonical)
+def key_of(callback: Any) -> str:
+    """The key of a callback.
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_canonical"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-    def __repr__(self) -> str:
-        return self.call_name(
-            ", ".join(f"{name}={shown(value)}" for name, value in self.changed().items())
-        )
-
-    @classmethod
-    def _unknown(cls, name: str) -> UnknownParameterError:
-        return UnknownParameterError(
-            f"{cls.call_name()} has no parameter {name!r}.",
-            why=f"its parameters are {listing(cls.field_names(), 30)}",
-            mend=did_you_mean(name, cls.field_names()),
-        )
-
-    def _refuse(self, name: str, value: Any, expected: str) -> ConfigError:
-        return ConfigError(
-            f"{self.call_name()} cannot take {name}={shown(value)}.",
-            where=f"parameter {name!r}",
-            why=f"expected {expected}",
-        )
+    >>> key_of(Callback())
+    'callback'
+    """
+    return str(getattr(callback, "key", type(callback).__name__))
 
 
 def ordered(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
@@ -242,40 +175,6 @@ def predicting(callbacks: Iterable[Callback], run: Predicting) -> dict[str, tupl
     """
     present = ordered(callbacks)
     return bound(present, [None] * len(present), run, PREDICT_EVENTS)
-
-
-def tokens_of(value: Any, path: str = "") -> Iterator[tuple[str, Token]]:
-    """Every token inside a value, also in its callbacks, with its path from there."""
-    if isinstance(value, Callback):
-        value = value.parameters()
-    if isinstance(value, (Mapping, tuple)):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            yield from tokens_of(item, f"{path}__{key}" if path else str(key))
-    else:
-        yield from tokens_in(value, path)
-
-
-def with_inner(value: Any, path: str, new: Any) -> Any:
-    """The value with what is at a path inside it replaced, also in its callbacks.
-
-    Raises:
-        KeyError: Nothing is there.
-
-    >>> with_inner((1, {"a": 2}), "1__a", 3)
-    (1, {'a': 3})
-    """
-    if not path:
-        return new
-    if isinstance(value, Callback):
-        return value.with_parameters({path: new})
-    key, _, rest = path.partition("__")
-    if isinstance(value, tuple) and key.isdigit() and int(key) < len(value):
-        i = int(key)
-        return (*value[:i], with_inner(value[i], rest, new), *value[i + 1 :])
-    if isinstance(value, Mapping) and key in value:
-        return {**value, key: with_inner(value[key], rest, new)}
-    raise KeyError(path)
 
 
 def _no_nan(value: float) -> str | None:

@@ -24,7 +24,7 @@ from mlgraph.train.callback import Callback
 from mlgraph.train.run import Run
 from mlgraph.train.snapshot import put_back, taken
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"epoch-(\d{6})(?:-batch-(\d{8}))?\.ckpt")
 
 
@@ -55,13 +55,17 @@ class Checkpoint(Callback):
         """Make the folder, and refuse that of another run."""
         folder = Path(self.path)
         _refuse_alien(folder)
-        if checkpoints(folder) and not run.is_resumed:
+        if checkpoints(folder) and (not run.is_resumed or self._would_overwrite(run)):
             raise StateError(
                 f"{self.path!r} holds the checkpoints of another run.",
                 why=f"the latest is {checkpoints(folder)[-1].name!r}",
                 mend="go on from it with resume=True, or choose another folder",
             )
         folder.mkdir(parents=True, exist_ok=True)
+
+    def _would_overwrite(self, run: Any) -> bool:
+        """Whether the fit that goes on has gone on before."""
+        return bool(run.is_continued) and _epoch(checkpoints(Path(self.path))[-1]) > run.epoch
 
     def on_batch_end(self, run: Any, state: None) -> None:
         """Save within an epoch, where the optimizer has made its step."""
@@ -122,6 +126,10 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in order]
 
 
+def _epoch(path: Path) -> int:
+    return int(path.name.removeprefix("epoch-")[:6])
+
+
 def existing(folder: Path) -> Path:
     """The folder, if it is there.
 
@@ -174,10 +182,16 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
         "seed": str(run.seed),
         "batches": f"{run.batches.size} rows, shuffle={plan.shuffle}, accumulate={plan.accumulate}"
         f", drop_last={run.batches.drop_last}",
+        "sampler": "none" if run.sampling is None else _named(run.sampling.sampler),
         "eval_freq": str(plan.eval_freq),
         "data": run.batches.fingerprint,
         "validation data": str(valid),
     }
+
+
+def _named(sampler: Any) -> str:
+    """A sampler in words, and all of it as a digest: two functions may have one name."""
+    return f"{sampler!r} {digest(canonical(sampler))[:8]}"
 
 
 def resumed(run: Run, saved: Mapping[str, Any]) -> None:

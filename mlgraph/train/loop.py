@@ -13,8 +13,7 @@ hand-written loop can follow it::
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -24,14 +23,16 @@ from mlgraph.core.entry import node_seed
 from mlgraph.data.batch import Batches
 from mlgraph.errors import DataError
 from mlgraph.net.network import copied, direct
-from mlgraph.train.callback import Callback, bound, ordered, predicting
+from mlgraph.train.callback import Callback, bound, predicting, with_ids
+from mlgraph.train.further import ended
 from mlgraph.train.run import Run, Validation
 from mlgraph.train.running import Predicting
+from mlgraph.train.trainscores import clean_scores, listening, running_scores
 
 
 def train(
     run: Run,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Iterable[Callback] | Mapping[str, Callback] = (),
     resume: Callable[[Run], None] | None = None,
 ) -> Run:
     """Train until the plan is done, a callback stops it, or the user interrupts it.
@@ -40,7 +41,7 @@ def train(
 
     Args:
         run: The run.
-        callbacks: What happens beside the steps.
+        callbacks: What happens beside the steps; by id, or else the keys are the ids.
         resume: Puts back the state of another run, once callbacks have their memory.
 
     Raises:
@@ -55,31 +56,21 @@ def train(
     >>> train(run).global_step
     6
     """
-    present = ordered(callbacks)
-    names = _names(present)
-    run.states = {n: callback.start(run) for n, callback in zip(names, present, strict=True)}
+    run.callbacks = with_ids(callbacks)
+    run.states = {id: callback.start(run) for id, callback in run.callbacks.items()}
     if resume is not None:
         resume(run)
         run.is_resumed = True
-    events = bound(present, run.states.values(), run)
+    events = bound(run.callbacks.values(), run.states.values(), run)
     try:
         _emit(events["on_train_begin"])
         _epochs(run, events)
+        run.ended = ended(run)
         _emit(events["on_train_end"])
     finally:
         _emit(events["on_exit"])
         run.network.eval()
     return run
-
-
-def _names(callbacks: Sequence[Callback]) -> list[str]:
-    """The keys of callbacks, numbered where one comes several times."""
-    count: Counter[str] = Counter()
-    names = []
-    for key in (getattr(callback, "key", type(callback).__name__) for callback in callbacks):
-        count[key] += 1
-        names.append(key if count[key] == 1 else f"{key}_{count[key]}")
-    return names
 
 
 def order_seed(seed: int, epoch: int) -> int:
@@ -127,11 +118,15 @@ def _epoch(run: Run, events: Mapping[str, Any]) -> None:
     """The next epoch, or the rest of one that another run began."""
     if run.step == 0:
         run.epoch += 1
-        run.losses = []
+        run.losses, run.outputs = [], []
         _emit(events["on_epoch_begin"])
-    run.scores = {"train_loss": _train_epoch(run, events)}
-    if run.validation is not None and run.is_due:
+    run.scores = {"train_loss": _train_epoch(run, events), **running_scores(run)}
+    if run.is_due and run.validation is None:
+        run.scores |= clean_scores(run)
+    elif run.is_due and run.validation is not None:
         _emit(events["on_valid_begin"])
+        # By the weights that are validated, which a callback may have put there.
+        run.scores |= clean_scores(run)
         run.scores |= _evaluate(run, run.validation, events)
         _emit(events["on_valid_end"])
     run.history.append({"epoch": run.epoch, **run.scores})
@@ -141,13 +136,16 @@ def _epoch(run: Run, events: Mapping[str, Any]) -> None:
 
 def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
     """One pass over the data, or the rest of one; the mean loss."""
-    forward, objective, optimizer = direct(run.network), run.objective, run.optimizer
+    forward = listening(direct(run.network), run)
+    objective, optimizer = run.objective, run.optimizer
     begin, backward, end = (
         events[name] for name in ("on_batch_begin", "on_after_backward", "on_batch_end")
     )
+    run.order, run.sizes = _visited(run)
     losses, shares, updated = run.losses, _shares(run), True
     run.network.train()
-    for batch in run.batches.epoch(row_order(run), run.epoch, run.step):
+    epoch = run.batches.epoch(run.order, run.sizes, number=run.epoch, first=run.step)
+    for batch in epoch:
         run.batch = batch
         run.step += 1
         run.global_step += 1
@@ -174,11 +172,19 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
     return _mean_loss(run, losses)
 
 
+def _visited(run: Run) -> tuple[Tensor | None, list[int]]:
+    """The rows of this epoch, ``(rows,)``, or None for all in order; and how they are cut."""
+    if run.sampling is None:
+        return row_order(run), run.batches.cut(run.batches.rows)
+    order, sizes = run.sampling.draw(order_seed(run.seed, run.epoch), run.epoch)
+    return order.to(run.batches.device), sizes
+
+
 def _shares(run: Run) -> list[float] | None:
     """The part of each batch in the rows of its step; None where a batch is a step."""
     if run.plan.accumulate == 1:
         return None
-    sizes = run.batches.counts()
+    sizes = run.sizes
     groups = (sizes[i : i + run.plan.accumulate] for i in range(0, len(sizes), run.plan.accumulate))
     return [size / sum(group) for group in groups for size in group]
 
@@ -188,7 +194,7 @@ def _mean_loss(run: Run, losses: list[Tensor]) -> float:
     values = torch.stack(losses).double().cpu()
     if not bool(values.isfinite().all()):
         raise _not_finite(run, values)
-    counts = torch.tensor(run.batches.counts()[: len(losses)], dtype=torch.float64)
+    counts = torch.tensor(run.batches.counts(run.sizes)[: len(losses)], dtype=torch.float64)
     return float((values * counts).sum() / counts.sum())
 
 

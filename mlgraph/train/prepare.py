@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Callable, Mapping
 
-import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
+from mlgraph.core.value import FrozenDict
 from mlgraph.data.batch import Batches
 from mlgraph.data.feed import Feed, target_tensor, weight_tensor
 from mlgraph.data.loader import Loading, batched
+from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
-from mlgraph.errors import ConfigError, DataError, GraphError, did_you_mean, listing
+from mlgraph.errors import (
+    ConfigError,
+    DataError,
+    GraphError,
+    MLGraphError,
+    did_you_mean,
+    listing,
+)
 from mlgraph.net.build import initialize
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import network
 from mlgraph.train.encode import prediction
 from mlgraph.train.metric import Metric
-from mlgraph.train.run import Scorer, Validation
+from mlgraph.train.run import Scorer, TrainScores, Validation
+from mlgraph.train.sampler import Rows
 
 
 def training_data(
@@ -47,7 +58,7 @@ def training_data(
         raise DataError(
             "There are no rows to train on.", why="rows of weight 0 do not count", mend="add rows"
         )
-    return attrs.evolve(data, drop_last=drop_last)  # type: ignore[misc]
+    return data.but(drop_last=drop_last)
 
 
 def validation_data(
@@ -88,10 +99,8 @@ def scorer(metrics: Mapping[str, Metric], task: Task, spec: TaskSpec) -> Scorer:
     """
 
     def score(output: Tensor, kept: NDArray[np.int64] | None = None) -> dict[str, float]:
-        if not output.isfinite().all():
-            return {f"valid_{name}": float("nan") for name in metrics}
-        found = prediction(output, task if kept is None else task.take(kept), spec)
-        return {f"valid_{name}": metric(found) for name, metric in metrics.items()}
+        rows = task if kept is None else task.take(kept)
+        return scores("valid", metrics, output, rows, spec)
 
     return score if metrics else _nothing
 
@@ -100,13 +109,116 @@ def _nothing(output: Tensor, kept: NDArray[np.int64] | None = None) -> dict[str,
     return {}
 
 
-def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bool]:
+def train_scored(
+    metrics: Mapping[str, Metric],
+    descriptor: ModelDescriptor,
+    data: Batches,
+    clean: int | None,
+) -> TrainScores | None:
+    """How training rows are scored; None without metrics.
+
+    Args:
+        metrics: The metrics.
+        descriptor: What is trained, with its data.
+        data: The rows to train on.
+        clean: Rows per batch of a pass in eval mode; None scores the outputs of the steps.
+
+    >>> train_scored({}, None, None, None) is None
+    True
+    """
+    if not metrics:
+        return None
+    whole = data.but(size=clean or data.size, drop_last=False, merge_last=False)
+    score = train_scorer(metrics, descriptor.inputs, descriptor.task)
+    return TrainScores(scorer=score, clean=whole if clean else None)
+
+
+def rows_of(data: Batches, descriptor: ModelDescriptor) -> Rows:
+    """The rows that a sampler may draw.
+
+    >>> from mlgraph import nn as layer
+    >>> task = Task({"x": [1.0, 2.0], "y": ["u", "v"]}, target="y")
+    >>> (descriptor,) = layer("linear").as_graph().fit(task).outputs.values()
+    >>> rows_of(training_data(descriptor, 8, False), descriptor).codes
+    tensor([0, 1])
+    """
+    spec = descriptor.task
+    codes = class_codes(descriptor.inputs.task, spec)
+    return Rows(data, codes, tuple(spec.classes or ()))
+
+
+def train_scorer(
+    metrics: Mapping[str, Metric], feed: Feed, spec: TaskSpec
+) -> Callable[[Tensor, Tensor | None], dict[str, float]]:
+    """What the metrics say of outputs for some rows of those that are trained on.
+
+    The places of these rows are counted among the rows that count; None: all of them.
+
+    >>> from mlgraph.train.metric import resolve
+    >>> task = Task({"y": [1.0, 2.0]}, target="y")
+    >>> score = train_scorer(resolve(["rmse"], task.kind), Feed({"x": task}), TaskSpec.of(task))
+    >>> score(torch.tensor([[2.0]]), torch.tensor([1]))
+    {'train_rmse': 0.0}
+    """
+    weights = feed.task.weights()
+    counting = feed.task if weights is None else feed.task.take(np.flatnonzero(weights))
+
+    def score(output: Tensor, places: Tensor | None) -> dict[str, float]:
+        rows = counting if places is None else counting.take(places.numpy())
+        return scores("train", metrics, output, rows, spec)
+
+    return score
+
+
+def scores(
+    of: str, metrics: Mapping[str, Metric], output: Tensor, task: Task, spec: TaskSpec
+) -> dict[str, float]:
+    """What the metrics say of outputs; NaN where outputs are no numbers, or a metric fails.
+
+    A metric that fails is named in a warning: the training goes on.
+
+    Args:
+        of: What the names begin with.
+        metrics: The metrics.
+        output: The outputs, one per row of the task.
+        task: The rows.
+        spec: What is learned.
+
+    >>> from mlgraph.train.metric import resolve
+    >>> task = Task({"y": [1.0, 2.0]}, target="y")
+    >>> metrics = resolve(["rmse"], task.kind)
+    >>> scores("some", metrics, torch.tensor([[1.0], [2.0]]), task, TaskSpec.of(task))
+    {'some_rmse': 0.0}
+    """
+    if not output.isfinite().all():
+        return {f"{of}_{name}": math.nan for name in metrics}
+    found = prediction(output, task, spec)
+    return {f"{of}_{name}": _value(metric, found) for name, metric in metrics.items()}
+
+
+def _value(metric: Metric, found: Prediction) -> float:
+    try:
+        return metric(found)
+    except ConfigError:
+        raise
+    except Exception as error:
+        text = error.what if isinstance(error, MLGraphError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"Metric {metric.name!r} failed, and is NaN: {text}", stacklevel=2)
+        return math.nan
+
+
+def watched(
+    monitor: str | None,
+    metrics: Mapping[str, Metric],
+    metrics_train: Mapping[str, Metric] = FrozenDict(),
+) -> tuple[str, bool]:
     """The score that early stopping watches, and whether a greater one is better.
 
     Args:
         monitor: Its name, the prefix ``valid_`` may be left out; None: the first metric, else the
             loss.
         metrics: The metrics on validation data.
+        metrics_train: The metrics on training data.
 
     Raises:
         ConfigError: There is no such score, or it has no direction.
@@ -116,13 +228,15 @@ def watched(monitor: str | None, metrics: Mapping[str, Metric]) -> tuple[str, bo
     """
     directions: dict[str, bool | None] = {"valid_loss": False}
     directions |= {f"valid_{name}": metric.greater_is_better for name, metric in metrics.items()}
+    directions["train_loss"] = False
+    directions |= {f"train_{name}": m.greater_is_better for name, m in metrics_train.items()}
     name = monitor or list(directions)[1 if metrics else 0]
     name = name if name in directions else f"valid_{name}"
     if name not in directions:
         raise ConfigError(
             f"There is no score {monitor!r} to monitor.",
             why=f"the scores are {listing(directions)}",
-            mend=did_you_mean(monitor, directions) or "name it in metrics=",
+            mend=did_you_mean(monitor, directions) or "name it in metrics= or metrics_train=",
         )
     greater = directions[name]
     if greater is None:
@@ -188,6 +302,19 @@ def has_batch_statistics(module: nn.Module) -> bool:
     True
     """
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def class_codes(task: Task, spec: TaskSpec) -> Tensor | None:
+    """The place of each row's class, rows of weight 0 left out, ``(rows,)``; None without classes.
+
+    >>> task = Task({"y": ["b", "a", "b"]}, target="y")
+    >>> class_codes(task, TaskSpec.of(task))
+    tensor([1, 0, 1])
+    """
+    if not spec.classes:
+        return None
+    codes, weights = task.target_codes(), task.weights()
+    return torch.from_numpy(codes if weights is None else codes[weights > 0]).long()
 
 
 def class_counts(task: Task, spec: TaskSpec) -> list[int] | None:

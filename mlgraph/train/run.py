@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mlgraph.data.batch import Batch, Batches
+from mlgraph.train.callback import Callback
+from mlgraph.train.sampling import Sampling
 
 Scorer = Callable[[Tensor, Any], Mapping[str, float]]
 
@@ -48,6 +50,23 @@ class Validation:
     scorer: Scorer
 
 
+@attrs.frozen(kw_only=True)
+class TrainScores:
+    """How training rows are scored.
+
+    Args:
+        scorer: What to make of outputs for the rows at given places.
+        clean: The rows in order, to be passed through the network in eval mode; None: the outputs
+            of the epoch's steps are scored, as they came.
+
+    >>> TrainScores(scorer=lambda output, places: {}).clean is None
+    True
+    """
+
+    scorer: Callable[[Tensor, Tensor | None], Mapping[str, float]]
+    clean: Batches | None = None
+
+
 @attrs.define(eq=False)
 class Run:
     """A training run: what the loop changes, and what callbacks see.
@@ -60,19 +79,27 @@ class Run:
         plan: How long and how to train.
         seed: What the row order depends on.
         validation: What to evaluate on.
+        sampling: What draws the rows of an epoch; None: all of them, as the plan says.
+        training: How training rows are scored; None where they are not.
         epoch: The current epoch, from 1; before the first, 0.
         step: The current batch of the epoch, from 1; between two epochs, 0.
         global_step: The number of batches so far.
         losses: The losses of this epoch so far.
+        outputs: The outputs of this epoch so far, where training rows are scored by them.
+        order: The rows of this epoch in their order, ``(rows,)``; None: all, in theirs.
+        sizes: The number of rows of each batch of this epoch.
         scores: The scores of the current epoch.
         history: The scores of complete epochs.
         best_epoch: The epoch of the best evaluation, if a callback watches; otherwise 0.
         stopped: Why a callback ended the training, or the empty string.
         interrupted: Whether the user ended it.
         batch: The current batch.
-        states: The memory of each callback, by its name.
+        callbacks: The callbacks that take part, by id, in their order.
+        states: The memory of each of them, by its id.
         is_resumed: Whether it goes on where another run was saved.
+        is_continued: Whether it is to train further than the other run was meant to.
         is_halted: Whether a callback ended it within an epoch.
+        ended: How the last epoch left it, before the end changed weights; or why nobody knows.
         identity: What must be equal for another run to go on where this one was saved.
 
     >>> network = nn.Linear(1, 1)
@@ -90,19 +117,27 @@ class Run:
     plan: Plan
     seed: int
     validation: Validation | None = None
+    sampling: Sampling | None = None
+    training: TrainScores | None = None
     epoch: int = 0
     step: int = 0
     global_step: int = 0
     losses: list[Tensor] = attrs.field(factory=list)
+    outputs: list[Tensor] = attrs.field(factory=list)
+    order: Tensor | None = None
+    sizes: Sequence[int] = ()
     scores: dict[str, float] = attrs.field(factory=dict)
     history: list[dict[str, float]] = attrs.field(factory=list)
     best_epoch: int = 0
     stopped: str = ""
     interrupted: bool = False
     batch: Batch | None = None
+    callbacks: dict[str, Callback] = attrs.field(factory=dict)
     states: dict[str, Any] = attrs.field(factory=dict)
     is_resumed: bool = False
+    is_continued: bool = False
     is_halted: bool = False
+    ended: Mapping[str, Any] | str = ""
     identity: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
@@ -118,7 +153,7 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches of an epoch."""
-        return self.batches.n_batches
+        return self.batches.n_batches if self.sampling is None else self.sampling.n_batches
 
     @property
     def has_updated(self) -> bool:

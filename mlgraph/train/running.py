@@ -37,6 +37,7 @@ class Running(Protocol):
     scores: dict[str, float]
     history: list[dict[str, float]]
     best_epoch: int
+    is_continued: bool
 
     @property
     def batch(self) -> Any:
@@ -69,6 +70,10 @@ class Running(Protocol):
     @property
     def loss(self) -> torch.Tensor:
         """The loss of the last batch, ``()``, on the device."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether this epoch is evaluated."""
 
     def stop(self, reason: str) -> None:
         """End the training after the current epoch."""

@@ -7,6 +7,7 @@ of the rows is not: it depends on seed and epoch only.
 
 from __future__ import annotations
 
+import copy
 import random
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlgraph.core.param import shown
+from mlgraph.core.value import canonical, digest
+from mlgraph.errors import StateError, listing
 from mlgraph.train import memory
+from mlgraph.train.callback import Callback, key_of
 from mlgraph.train.run import Run
 
 COUNTERS = ("epoch", "step", "global_step", "best_epoch", "stopped", "is_halted")
@@ -38,11 +43,13 @@ def taken(run: Run) -> dict[str, Any]:
         **{name: getattr(run, name) for name in COUNTERS},
         "scores": dict(run.scores),
         "history": [dict(row) for row in run.history],
-        "losses": torch.stack(run.losses).cpu() if run.losses else torch.empty(0),
+        # Between two epochs they are those of the last one, which nobody needs any more.
+        "losses": torch.stack(run.losses).cpu() if run.step else torch.empty(0),
+        "outputs": torch.cat(run.outputs).cpu() if run.step and run.outputs else torch.empty(0),
         "network": run.network.state_dict(),
         "trainable": [name for name, p in run.network.named_parameters() if p.requires_grad],
         "optimizer": run.optimizer.state_dict(),
-        "callbacks": {name: memory.state_dict(state) for name, state in run.states.items()},
+        "callbacks": {id: _memory(run.callbacks.get(id), s) for id, s in run.states.items()},
         "random": streams(run),
     }
 
@@ -50,31 +57,69 @@ def taken(run: Run) -> dict[str, Any]:
 def put_back(run: Run, saved: Mapping[str, Any]) -> None:
     """Let a run that has not begun go on where another one was.
 
-    A callback that did not take part then begins anew; one that remembered something and is
-    missing now is named in a warning.
+    Callbacks are found by id. One that did not take part then begins anew; one that is missing
+    now, and remembered something or steered the run, is named in a warning.
 
     Raises:
-        StateError: A callback remembered something of another kind.
+        StateError: A callback was one of another class, had other parameters that steer the run,
+            or remembered something of another kind.
     """
+    _compare(run.callbacks, saved["callbacks"])
     run.network.load_state_dict(saved["network"])
     for name, parameter in run.network.named_parameters():
         parameter.requires_grad_(name in saved["trainable"])
-    run.optimizer.load_state_dict(saved["optimizer"])
+    # Torch would go on with the very tensors that were saved.
+    run.optimizer.load_state_dict(copy.deepcopy(saved["optimizer"]))
     _remember(run, saved["callbacks"])
     for name in COUNTERS:
         setattr(run, name, saved[name])
     device = next(iter(run.network.parameters())).device
     run.scores, run.history = dict(saved["scores"]), [dict(row) for row in saved["history"]]
     run.losses = list(saved["losses"].to(device).unbind())
+    run.outputs = [saved["outputs"].to(device)] if len(saved["outputs"]) else []
     set_streams(run, saved["random"])
 
 
+def _memory(callback: Callback | None, state: Any) -> dict[str, Any]:
+    """What is to be known of a callback: its key, the parameters that must stay, its memory."""
+    fixed = {} if callback is None else callback.fixed()
+    return {
+        "key": "" if callback is None else key_of(callback),
+        "fixed": {name: [shown(value), digest(canonical(value))] for name, value in fixed.items()},
+        "missed": getattr(callback, "missed", False),
+        "state": memory.state_dict(state),
+    }
+
+
+def _compare(callbacks: Mapping[str, Callback], saved: Mapping[str, Any]) -> None:
+    """Refuse a callback that is not what it was."""
+    for id in (id for id in saved if id in callbacks):
+        was, now = saved[id], _memory(callbacks[id], None)
+        if was["key"] != now["key"]:
+            raise StateError(
+                f"The callback {id!r} was a {was['key']!r} and is a {now['key']!r}.",
+                mend="give the new one another id, or start afresh",
+            )
+        names = [name for name in now["fixed"] if was["fixed"].get(name) != now["fixed"][name]]
+        if names:
+            changes = (
+                f"{name} was {was['fixed'].get(name, ['not there'])[0]} "
+                f"and is {now['fixed'][name][0]}"
+                for name in names
+            )
+            raise StateError(
+                f"The callback {id!r} had another {listing(names)}.",
+                why=f"{'; '.join(changes)}; this steers the training",
+                mend="use what that run used, or start afresh",
+            )
+
+
 def _remember(run: Run, saved: Mapping[str, Any]) -> None:
-    for name, old in saved.items():
-        if name in run.states:
-            memory.load_state_dict(run.states[name], old)
-        elif old is not None:
-            warnings.warn(f"The callback {name!r} of the saved run is missing.", stacklevel=2)
+    for id, old in saved.items():
+        if id in run.states:
+            memory.load_state_dict(run.states[id], old["state"])
+        elif old["missed"] and (old["state"] is not None or old["fixed"]):
+            warnings.warn(f"The callback {id!r} of the saved run is missing.", stacklevel=2)
 
 
 def streams(run: Run) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class Trained:
         stopped: Why a callback ended it, or the empty string.
         loss: Description of the loss.
         optimizer: Description of the optimizer.
+        ended: How the training ended, to train further from there, weights as far as they differ
+            from ``tensors``; or why that cannot be done.
 
     >>> from mlgraph import Task, nn, po
     >>> task = Task({"x": [0.0, 1.0], "y": [1.0, 3.0]}, target="y")
@@ -50,6 +52,7 @@ class Trained:
     stopped: str
     loss: Any
     optimizer: Any
+    ended: Mapping[str, Any] | str = "it was not kept"
 
     def module(self, device: torch.device | str = "cpu") -> fx.GraphModule:
         """The trained network as a fresh module in eval mode; changing it changes nothing here."""
@@ -65,6 +68,10 @@ class Trained:
             if str(device) not in kept:
                 kept[str(device)] = self.module(device)
             return kept[str(device)]
+
+    def without_training_state(self) -> Trained:
+        """The same without what only further training needs."""
+        return attrs.evolve(self, ended="it was dropped")
 
     def describe(self) -> str:
         """The state in one phrase."""

@@ -24,17 +24,19 @@ from mlgraph.data.feed import Feed
 from mlgraph.data.loader import Loading, batched, settled
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.taskspec import TaskSpec
-from mlgraph.errors import ConfigError, MLGraphError, together
+from mlgraph.errors import ConfigError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.tensor.stream import forked
 from mlgraph.train.blame import naming_layer, refusing_step
-from mlgraph.train.callback import Callback
+from mlgraph.train.callback import Callback, joined
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
 from mlgraph.train.callbacks.progress import Progress
 from mlgraph.train.checkpoint import Checkpoint, existing, identity, latest, resumed
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output, prediction
+from mlgraph.train.findings import every
+from mlgraph.train.further import continued, going_on, kept
 from mlgraph.train.loop import apply_network, history_columns, train
 from mlgraph.train.lossfn import class_weights
 from mlgraph.train.members import OfMembers, is_ensemble
@@ -46,12 +48,16 @@ from mlgraph.train.prepare import (
     check_weights,
     class_counts,
     has_batch_statistics,
+    rows_of,
     started,
+    train_scored,
     training_data,
     validation_data,
     watched,
 )
 from mlgraph.train.run import Plan, Run, Validation
+from mlgraph.train.sampler import batch_sampler_of, sampler_of, weighs
+from mlgraph.train.sampling import Sampling
 from mlgraph.train.snapshot import kept_streams
 from mlgraph.train.trained import Trained
 
@@ -76,8 +82,15 @@ class Trainer(Node):
         batch_size_predict: Rows per batch when predicting and validating; None chooses.
         shuffle: Draw a new row order in each epoch.
         drop_last: Leave out a last batch that is not full.
+        sampler: What draws the rows of an epoch, in the place of ``shuffle``: ``"random"``,
+            ``"sequential"``, ``"weighted"``, ``"stratified"``, ``sampler(key, ...)``, a class of
+            ``torch.utils.data``, or a function of the rows that gives one.
+        batch_sampler: The same for whole batches, in the place of ``batch_size`` too.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         metrics: Scores on the validation data, by name or as functions.
+        metrics_train: Scores on the training data, as ``train_<name>``.
+        metrics_train_from: ``"running"``: of the outputs as they come in an epoch, which costs
+            nothing; ``"clean"``: of a pass in eval mode after an epoch that is evaluated.
         monitor: The score that early stopping watches; by default the first metric, else the loss.
         eval_freq: Validate every so many epochs, and after the last.
         accumulate: Batches whose gradients make one step of the optimizer.
@@ -111,8 +124,12 @@ class Trainer(Node):
     batch_size_predict: int | None = param(default=None, lower=1, tags={"predict"})
     shuffle: bool = True
     drop_last: bool = False
+    sampler: Any = param(default=None, convert=sampler_of)
+    batch_sampler: Any = param(default=None, convert=batch_sampler_of)
     device: str = param(default="auto", tags={"runtime"})
     metrics: Any = param(default=(), convert=lambda value: _as_tuple(value))
+    metrics_train: Any = param(default=(), convert=lambda value: _as_tuple(value))
+    metrics_train_from: Literal["running", "clean"] = "running"
     monitor: str | None = None
     eval_freq: int = param(default=1, lower=1)
     accumulate: int = param(default=1, lower=1)
@@ -127,15 +144,38 @@ class Trainer(Node):
     pin_memory: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
     resume: bool | str | None = param(default=None, tags={"runtime"})
 
+    def validate(self) -> None:
+        if self.batch_sampler is None:
+            return
+        others = [n for n in ("sampler", "batch_size", "drop_last") if n in self.changed()]
+        if others:
+            raise ConfigError(
+                f"{listing(others)} would have no say: batch_sampler gives the batches.",
+                mend=f"leave out {listing(others)}, or batch_sampler",
+            )
+
     def fit(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
-        descriptor: ModelDescriptor = inputs["input"]
+        return (None,), self._fitted(inputs["input"], ctx)
+
+    def go_on(self, state: Any, inputs: Mapping[str, Any], ctx: Context, epochs: int) -> Any:
+        descriptor = attrs.evolve(state.descriptor, inputs=inputs["input"])
+        longer = self.with_parameters({"epochs": state.epochs + epochs, "resume": None})
+        return longer._fitted(descriptor, ctx, partial(continued, saved=going_on(state)))
+
+    def _fitted(
+        self,
+        descriptor: ModelDescriptor,
+        ctx: Context,
+        resume: Callable[[Run], None] | None = None,
+    ) -> Trained:
         setup = self._setup(descriptor, ctx)
         data = settled(self._training_data(descriptor, ctx), self.tensor_dataset)
         saved = None if setup.folder is None else latest(setup.folder)
+        resume = resume or (None if saved is None else partial(resumed, saved=saved))
         with kept_streams(), forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
-            _train(run, setup, descriptor, saved)
-        return (None,), _state(run, descriptor, setup)
+            _train(run, setup, descriptor, resume)
+        return _state(run, descriptor, setup)
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         feed: Feed = inputs["input"]
@@ -154,9 +194,9 @@ class Trainer(Node):
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
-        notes, *_ = _every(
+        notes, *_ = every(
             partial(self._notes, descriptor, ctx),
-            partial(self._training_data, descriptor, ctx),
+            partial(self._drawn, descriptor, ctx),
             partial(self._validation, {}, descriptor, ctx, torch.device("cpu")),
         )
         return (None,), Summary(notes)
@@ -178,7 +218,7 @@ class Trainer(Node):
         spec = descriptor.task
         loss = descriptor.loss or default_loss(spec)
         counts = class_counts(descriptor.inputs.task, spec)
-        device, (metrics, own), folder, *_ = _every(
+        device, (metrics, metrics_train, own), folder, *_ = every(
             partial(resolve_device, self.device),
             partial(self._scored, spec, ctx),
             partial(self._folder, descriptor.callbacks.values()),
@@ -191,28 +231,33 @@ class Trainer(Node):
             loss=loss,
             optimizer=descriptor.optimizer or default_optimizer(),
             metrics=metrics,
-            # Ours come last: they see what the others made of the scores.
-            callbacks=(*descriptor.callbacks.values(), *own),
+            metrics_train=metrics_train,
+            callbacks=joined(descriptor.callbacks, own),
             folder=folder,
         )
 
     def _scored(
         self, spec: TaskSpec, ctx: Context
-    ) -> tuple[Mapping[str, Metric], tuple[Callback, ...]]:
+    ) -> tuple[Mapping[str, Metric], Mapping[str, Metric], tuple[Callback, ...]]:
         """The metrics, and our own callbacks, one of which may watch a metric."""
-        metrics = resolve_metrics(self.metrics, spec.type.scores) if self.metrics else {}
+        metrics, metrics_train = (
+            resolve_metrics(given, spec.type.scores) if given else {}
+            for given in (self.metrics, self.metrics_train)
+        )
         own: list[Callback] = [Progress(show=True)] if shows_progress(self.progress) else []
         if self.patience:
-            own.insert(0, self._early_stopping(metrics, ctx))
-        return metrics, tuple(own)
+            own.insert(0, self._early_stopping(metrics, metrics_train, ctx))
+        return metrics, metrics_train, tuple(own)
 
-    def _early_stopping(self, metrics: Mapping[str, Metric], ctx: Context) -> EarlyStopping:
-        if not self._validates(ctx):
+    def _early_stopping(
+        self, metrics: Mapping[str, Metric], metrics_train: Mapping[str, Metric], ctx: Context
+    ) -> EarlyStopping:
+        if not self._validates(ctx) and not (self.monitor or "").startswith("train_"):
             raise ConfigError(
                 f"patience={self.patience} needs validation data, and there are none.",
                 mend="graph.fit(task, valid=0.2), or patience=0",
             )
-        name, greater = watched(self.monitor, metrics)
+        name, greater = watched(self.monitor, metrics, metrics_train)
         return EarlyStopping(
             monitor=name,
             greater_is_better=greater,
@@ -249,17 +294,29 @@ class Trainer(Node):
         spec, device = descriptor.task, setup.device
         built = started(descriptor, data.ready).to(device)
         check_weights(built)
-        check_batches(built, data.rows, self.batch_size)
+        data = data.but(merge_last=has_batch_statistics(built))
+        sampling = self._sampling(data, descriptor)
+        if self.batch_sampler is None:
+            rows = data.rows if sampling is None else sampling.length
+            check_batches(built, rows, self.batch_size)
         counts = class_counts(descriptor.inputs.task, spec)
         objective = setup.loss.build(spec, self.class_weight, counts)
+        moved = (data.but(weights=None) if weighs(self.sampler) else data).to(device)
         return Run(
             network=built,
             objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
             optimizer=setup.optimizer.build(list(built.parameters())),
-            batches=_merging(data, has_batch_statistics(built)).to(device),
+            batches=moved,
+            sampling=sampling,
             plan=self._plan(),
             seed=ctx.seed,
             validation=self._settled(self._validation(setup.metrics, descriptor, ctx, device)),
+            training=train_scored(
+                setup.metrics_train,
+                descriptor,
+                moved,
+                self._predict_size() if self.metrics_train_from == "clean" else None,
+            ),
         )
 
     def _plan(self) -> Plan:
@@ -269,6 +326,18 @@ class Trainer(Node):
             eval_freq=self.eval_freq,
             accumulate=self.accumulate,
         )
+
+    def _drawn(self, descriptor: ModelDescriptor, ctx: Context) -> None:
+        """Draw the rows of one epoch, to see that it can be done."""
+        sampling = self._sampling(self._training_data(descriptor, ctx), descriptor)
+        if sampling is not None:
+            sampling.draw(seed=0, epoch=1)
+
+    def _sampling(self, data: Batches, descriptor: ModelDescriptor) -> Sampling | None:
+        chosen = self.sampler or self.batch_sampler
+        if chosen is None:
+            return None
+        return Sampling.of(chosen, rows_of(data, descriptor))
 
     def _validation(
         self,
@@ -305,25 +374,25 @@ class _Setup:
     loss: Loss
     optimizer: Optimizer
     metrics: Mapping[str, Metric]
-    callbacks: tuple[Callback, ...]
+    metrics_train: Mapping[str, Metric]
+    callbacks: Mapping[str, Callback]
     folder: Path | None
 
 
 def _train(
-    run: Run, setup: _Setup, descriptor: ModelDescriptor, saved: Mapping[str, Any] | None
+    run: Run,
+    setup: _Setup,
+    descriptor: ModelDescriptor,
+    resume: Callable[[Run], None] | None,
 ) -> None:
-    if saved is not None or any(isinstance(c, Checkpoint) and c.enabled for c in setup.callbacks):
+    used = setup.callbacks.values()
+    if resume is not None or any(isinstance(c, Checkpoint) and c.enabled for c in used):
         run.identity = identity(run, descriptor, setup.loss, setup.optimizer)
     with (
         naming_layer(run.network, _layers(descriptor)),
         refusing_step(run.optimizer, setup.optimizer),
     ):
-        train(run, setup.callbacks, None if saved is None else partial(resumed, saved=saved))
-
-
-def _merging(batches: Batches, merge: bool) -> Batches:
-    merged: Batches = attrs.evolve(batches, merge_last=merge)  # type: ignore[misc]
-    return merged
+        train(run, setup.callbacks, resume)
 
 
 def _layers(descriptor: ModelDescriptor) -> list[str]:
@@ -343,21 +412,8 @@ def _state(run: Run, descriptor: ModelDescriptor, setup: _Setup) -> Trained:
         stopped=run.stopped,
         loss=setup.loss,
         optimizer=setup.optimizer,
+        ended=kept(run, tensors),
     )
-
-
-def _every(*steps: Callable[[], Any]) -> tuple[Any, ...]:
-    """What the steps return; what they find wrong is raised together."""
-    values: list[Any] = []
-    found: list[MLGraphError] = []
-    for step in steps:
-        try:
-            values.append(step())
-        except MLGraphError as error:
-            found.append(error)
-    if found:
-        raise together(found, f"{len(found)} things are wrong with the training.")
-    return tuple(values)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

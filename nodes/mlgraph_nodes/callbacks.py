@@ -14,8 +14,9 @@ from mlgraph.core.port import Port
 from mlgraph.data.feed import Feed
 from mlgraph.errors import GraphError
 from mlgraph.net.descriptor import ModelDescriptor
-from mlgraph.train.callback import Callback, tokens_of
+from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.known import Named, named
+from mlgraph.train.keyed import tokens_of
 
 
 class TorchCallbacks(Node):

@@ -231,6 +231,9 @@ class ClassWeights(Node):
         by_class = self._by_class(task, np.bincount(codes, minlength=len(task.classes)))
         return (task.with_weight(by_class[codes], self.name),), None
 
+    def apply_training(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        return self.fit(inputs, ctx)[0]
+
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         return (inputs["input"],)
 

@@ -95,7 +95,7 @@ def test_batches_seen_already_are_left_out():
     order = torch.randperm(10, generator=torch.Generator().manual_seed(1))
     for given in (None, order):
         whole = [batch.target.tolist() for batch in batches().epoch(given)]
-        assert [batch.target.tolist() for batch in batches().epoch(given, 1, 2)] == whole[2:]
+        assert [batch.target.tolist() for batch in batches().epoch(given, first=2)] == whole[2:]
 
 
 def test_a_fingerprint_depends_on_the_numbers_only():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -54,22 +55,36 @@ class EarlyStopping(Callback):
     def validate(self) -> None:
         refuse_direction(self, self.monitor, self.greater_is_better)
 
+    def fixed(self) -> Mapping[str, Any]:
+        # The best score so far is one of these; how long to wait for a better one is free.
+        return {"monitor": self.monitor, "greater_is_better": self._greater()}
+
     def start(self, run: Running) -> Best:
         return Best()
 
     def on_train_begin(self, run: Running, state: Best) -> None:
         """Go on where an earlier run was saved; it may have come to its end."""
-        if run.validation is None:
+        if run.validation is None and not self.monitor.startswith("train_"):
             raise ConfigError(
                 f"{self.call_name()} needs validation data, and there are none.",
                 mend="graph.fit(task, valid=0.2)",
             )
         if state.epoch:
             run.best_epoch = state.epoch
+        if run.is_continued and state.waited >= self.patience:
+            state.waited = 0  # it was waited long enough, and yet it is to go on
         self._stop_if_over(run, state)
 
     def on_valid_end(self, run: Running, state: Best) -> None:
         """Compare the new score with the best one."""
+        self._compare(run, state)
+
+    def on_epoch_end(self, run: Running, state: Best) -> None:
+        """The same where scores of training data are all there are."""
+        if run.validation is None and run.is_due:
+            self._compare(run, state)
+
+    def _compare(self, run: Running, state: Best) -> None:
         score = monitored(self, self.monitor, run.scores)
         if self.improves(score, state.score):
             run.best_epoch = state.epoch = run.epoch
@@ -85,6 +100,11 @@ class EarlyStopping(Callback):
         if state.tensors is not None:
             run.network.load_state_dict(state.tensors)
 
+    def hook(self, event: str) -> Any:
+        if event == "on_epoch_end" and not self.monitor.startswith("train_"):
+            return None
+        return super().hook(event)
+
     def improves(self, score: float, best: float) -> bool:
         """Whether a score is better than the best one by more than ``min_delta``.
 
@@ -98,10 +118,11 @@ class EarlyStopping(Callback):
         return self._gain(score, best) > self.min_delta
 
     def _gain(self, score: float, best: float) -> float:
-        greater: Any = self.greater_is_better
-        if greater is None:
-            greater = is_greater_better(self.monitor)
-        return score - best if greater else best - score
+        return score - best if self._greater() else best - score
+
+    def _greater(self) -> bool | None:
+        given = self.greater_is_better
+        return is_greater_better(self.monitor) if given is None else given
 
     def _stop_if_over(self, run: Running, state: Best) -> None:
         if state.waited >= self.patience:

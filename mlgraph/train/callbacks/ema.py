@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mlgraph.core.param import param
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.averages import Averages
@@ -27,6 +30,9 @@ class Ema(Callback):
 
     decay: float = param(default=0.999, lower=0, upper=1)
     use_buffers: bool = False
+
+    def fixed(self) -> Mapping[str, Any]:
+        return self.own()
 
     def start(self, run: Running) -> Averages:
         return Averages()

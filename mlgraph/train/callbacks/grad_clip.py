@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -35,6 +36,9 @@ class GradClip(Callback):
                 where=repr(self),
                 mend='write callback("grad_clip", norm=1.0)',
             )
+
+    def fixed(self) -> Mapping[str, Any]:
+        return self.own()
 
     def on_after_backward(self, run: Running, state: Any) -> None:
         """Clip."""

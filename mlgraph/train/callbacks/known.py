@@ -15,7 +15,7 @@ from typing import Any
 from mlgraph.core.base import ID
 from mlgraph.core.param import shown
 from mlgraph.errors import ConfigError, MLGraphError, UnknownKeyError, did_you_mean, listing
-from mlgraph.train.callback import Callback
+from mlgraph.train.callback import Callback, numbered
 
 Named = tuple[tuple[str, Callback], ...]
 
@@ -103,16 +103,16 @@ def _items(given: Any) -> Iterator[tuple[str, Any]]:
         raise ConfigError(
             f"{shown(given)} are no callbacks.", mend='give a list: ["early_stopping"]'
         )
-    counts: dict[str, int] = {}
-    for item in given:
-        is_pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
-        id, of = item if is_pair else (item if isinstance(item, str) else _key(item), item)
-        counts[id] = counts.get(id, 0) + 1
-        yield (id if counts[id] == 1 else f"{id}_{counts[id]}"), of
+    pairs = [item if _is_pair(item) else (_key(item), item) for item in given]
+    yield from zip(numbered(id for id, _ in pairs), (of for _, of in pairs), strict=True)
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
 def _key(item: Any) -> str:
-    return str(getattr(item, "key", "callback"))
+    return item if isinstance(item, str) else str(getattr(item, "key", "callback"))
 
 
 def _find(key: str) -> type[Callback]:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import attrs
 
@@ -63,6 +63,8 @@ class Progress(Callback):
     >>> Progress(digits=3)
     callback("progress", digits=3)
     """
+
+    missed: ClassVar[bool] = False
 
     show: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
     digits: int = param(default=4, lower=1, tags={"runtime"})

@@ -83,6 +83,9 @@ class Schedule(Callback):
         own = {*Callback.field_names(), "every", "monitor"}
         return {name: value for name, value in self.parameters().items() if name not in own}
 
+    def fixed(self) -> Mapping[str, Any]:
+        return self.own()
+
     def unit(self) -> Every:
         """Whether it counts epochs or steps."""
         return self.every or self.natural

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -51,6 +52,9 @@ class Swa(Callback):
     anneal_epochs: int = param(default=10, lower=0)
     anneal_strategy: Literal["cos", "linear"] = "cos"
     update_norm: bool = True
+
+    def fixed(self) -> Mapping[str, Any]:
+        return self.own()
 
     def start(self, run: Running) -> Averaging:
         return Averaging()

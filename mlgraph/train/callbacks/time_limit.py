@@ -44,6 +44,8 @@ class Clock:
 class TimeLimit(Callback):
     """Stop when the training has taken its time; a run that is resumed has used some of it.
 
+    ``continue_`` gives it all of the time again.
+
     Args:
         seconds: The time.
         after: Whether the epoch, or only the step, is still finished.
@@ -60,6 +62,8 @@ class TimeLimit(Callback):
 
     def on_train_begin(self, run: Running, state: Clock) -> None:
         """Count from now; an earlier run may have used all of the time."""
+        if run.is_continued:
+            state.before = 0.0
         if state.seconds() > 0:
             self._stop_if_over(run, state)
         state.begin()

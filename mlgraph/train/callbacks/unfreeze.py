@@ -59,6 +59,9 @@ class Unfreeze(Callback):
                     mend="choose the weights with one selector: a | b",
                 )
 
+    def fixed(self) -> Mapping[str, Any]:
+        return self.own()
+
     def start(self, run: Running) -> Trainable:
         # All are looked up now, so that a mistake in the last is not found after days.
         for selector in (self.starting_weights, *(row["weights"] for row in self.unfreeze)):
