@@ -92,6 +92,7 @@ COLUMNS = {
     "l": lambda rng, n: {"l": rng.random(n) < 0.5},
     "d": lambda rng, n: {"d": [START + datetime.timedelta(hours=7 * i) for i in range(n)]},
     "k": lambda rng, n: {"k": np.ones(n)},
+    "x": lambda rng, n: {"x": rng.random((n, 3, 8, 6), dtype=np.float32)},
 }
 
 # Functions, modules and estimators that programs use -------------------------------------------
@@ -221,6 +222,17 @@ KNOWN: dict[str, list[str]] = {
     "nn_reshape.shape": ["[-1, 1]", "[-1, 2]", "[2, -1]", "[-1, 1, 2]", "tuple"],
     "nn_squeeze.dim": ["1", "0", "-1", "[1, 2]"],
     "nn_unflatten.sizes": ["[1, -1]", "[2, 1]", "[1, 2]"],
+    "augment_random_apply.transforms": ["po('trafo_hflip')", "[]", "[po('scale')]"],
+    "augment_random_choice.transforms": [
+        "[po('trafo_hflip'), po('augment_random_crop', size=4)]",
+        "[po('trafo_hflip'), po('trafo_to', dtype=torch.uint8)]",
+    ],
+    "augment_random_order.transforms": ["[po('trafo_hflip'), po('augment_gaussian_noise')]"],
+    "trafo_fn.fn": ["torch.sqrt", "same", "first", "pair", "nan", "weighted"],
+    "trafo_reshape.shape": ["[-1]", "[3, -1]", "[5, -1]", "[144]", "[]"],
+    "trafo_to.dtype": ["torch.float64", "torch.uint8"],
+    "trafo_to_dtype.dtype": ["torch.float64", "torch.uint8"],
+    "trafo_cache.folder": ["None"],
     "torch_loss.loss": [
         "'cross_entropy'",
         "'mse'",
@@ -265,6 +277,10 @@ class Kind:
     takes: str
     gives: str
 
+    @property
+    def of_tensors(self) -> bool:
+        return self.key.startswith(("trafo_", "augment_"))
+
 
 @functools.cache
 def kinds() -> tuple[Kind, ...]:
@@ -280,6 +296,9 @@ def _kind(key: str, cls: Any) -> Kind:
         field.name: _values(key, field.name, hints[field.name], field.metadata.get("param"))
         for field in fields
     }
+    for name, value in getattr(cls, "example", {}).items():  # what is plausible for images
+        if f"{key}.{name}" not in KNOWN:
+            values[name] = [repr(value)] * 3 + values[name]
     required = tuple(field.name for field in fields if field.default is attrs.NOTHING)
     return Kind(key, values, required, *_flow(cls))
 
@@ -356,7 +375,12 @@ class Writer:
         return self.node(self.pick([kind for kind in kinds() if test(kind)]))
 
     def transform(self) -> str:
-        return self.of(lambda kind: kind.takes == kind.gives == "Task")
+        return self.of(lambda kind: kind.takes == kind.gives == "Task" and not kind.of_tensors)
+
+    def pictures(self) -> list[str]:
+        """Transforms of the column of images, which the rest cannot work on."""
+        steps = [self.of(lambda kind: kind.of_tensors) for _ in range(self.pick([0, 1, 2, 3]))]
+        return [*steps, "po('drop', 'x')"]
 
     def layer(self) -> str:
         return self.of(lambda kind: kind.key.startswith("nn_"))
@@ -373,7 +397,7 @@ class Writer:
         return " >> ".join(parts)
 
     def table(self, columns: str) -> list[str]:
-        parts = []
+        parts = self.pictures() if "x" in columns else []
         if "d" in columns and not self.chance(0.1):
             parts.append(self.pick(["po('datefeatures')", "po('drop', 'd')"]))
         if set(columns) & set("ms") and not self.chance(0.1):
@@ -468,7 +492,7 @@ def program(rng: random.Random) -> Program:
     """A program of any sort; most of them could be somebody's."""
     write = Writer(rng, wrong=rng.choice([0.0, 0.0, 0.15]))
     columns = rng.choice(["n", "n", "n", ""]) + "".join(rng.sample("nimcstldk", rng.randint(1, 3)))
-    columns = "".join(dict.fromkeys(columns))
+    columns = "".join(dict.fromkeys(columns)) + rng.choice(["", "", "x"])
     kind = rng.choice(["binary", "classes", "quantity"])
     graph = write.wild() if write.chance(0.2) else write.sensible(columns, kind)
     weight = ", weight=True" if write.chance(0.1) else ""

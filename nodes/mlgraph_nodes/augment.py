@@ -32,7 +32,7 @@ PLACES = (
         "crop",
         "Cut out a part; what lies outside of the image is zero.",
         CROP,
-        "top=1, left=2, height=4, width=3",
+        dict(top=1, left=2, height=4, width=3),
         "3, 4, 3",
     ),
     Row(
@@ -40,7 +40,7 @@ PLACES = (
         "CenterCrop",
         "Cut out the middle; smaller images are padded with zeros.",
         {"size": SIZE},
-        "size=4",
+        dict(size=4),
         "3, 4, 4",
     ),
     Row(
@@ -48,10 +48,16 @@ PLACES = (
         "resized_crop",
         "Cut out a part and bring it to a size.",
         RESIZED_CROP,
-        "top=1, left=2, height=4, width=3, size=(8, 8)",
+        dict(top=1, left=2, height=4, width=3, size=(8, 8)),
         "3, 8, 8",
     ),
-    Row("augment_rotate", "rotate", "Turn images by an angle.", ROTATE, "angle=90"),
+    Row(
+        "augment_rotate",
+        "rotate",
+        "Turn images by an angle.",
+        ROTATE,
+        dict(angle=90),
+    ),
 )
 
 FLIPS = (
@@ -83,7 +89,7 @@ CROPS = (
             "fill": BLACK,
             "padding_mode": PADDING_MODE,
         },
-        "size=4",
+        dict(size=4),
         "3, 4, 4",
     ),
     Row(
@@ -97,7 +103,7 @@ CROPS = (
             "interpolation": MODES,
             "antialias": ANTIALIAS,
         },
-        "size=4",
+        dict(size=4),
         "3, 4, 4",
     ),
 )
@@ -110,11 +116,11 @@ WARPS = (
         {
             "degrees": DEGREES,
             "interpolation": NEAREST,
-            "expand": ROTATE["expand"],
+            "enlarge": ROTATE["enlarge"],
             "center": CENTER,
             "fill": BLACK,
         },
-        "degrees=30",
+        dict(degrees=30),
     ),
     Row(
         "augment_random_affine",
@@ -133,7 +139,7 @@ WARPS = (
             "fill": BLACK,
             "center": CENTER,
         },
-        "degrees=10, translate=(0.1, 0.1)",
+        dict(degrees=10, translate=(0.1, 0.1)),
     ),
     Row(
         "augment_random_perspective",
@@ -156,7 +162,7 @@ WARPS = (
             "interpolation": BILINEAR,
             "fill": BLACK,
         },
-        "sigma=0.5",
+        dict(sigma=0.5),
     ),
     Row(
         "augment_random_erasing",
@@ -186,7 +192,7 @@ SIZES = (
             "interpolation": MODES,
             "antialias": ANTIALIAS,
         },
-        "min_size=4, max_size=5",
+        dict(min_size=4, max_size=5),
         "3, 5, 4",
     ),
     Row(
@@ -199,7 +205,7 @@ SIZES = (
             "interpolation": MODES,
             "antialias": ANTIALIAS,
         },
-        "min_size=4",
+        dict(min_size=4),
         "3, 5, 4",
     ),
     Row(
@@ -212,7 +218,7 @@ SIZES = (
             "interpolation": MODES,
             "antialias": ANTIALIAS,
         },
-        "target_size=(16, 16), scale_range=(1, 1)",
+        dict(target_size=(16, 16), scale_range=(1, 1)),
         "3, 16, 12",
     ),
     Row(
@@ -224,7 +230,7 @@ SIZES = (
             "side_range": par(RANGE, "How many times larger it may be.", default=(1.0, 4.0)),
             "p": P,
         },
-        "side_range=(2, 2), p=1",
+        dict(side_range=(2, 2), p=1),
         "3, 16, 12",
     ),
 )

@@ -47,7 +47,7 @@ COLOURS = (
             "saturation": _jitter("saturation"),
             "hue": par(NUMBERS | None, HUE, default=None, lower=-0.5, upper=0.5),
         },
-        "brightness=0.2",
+        dict(brightness=0.2),
     ),
     Row(
         "augment_random_photometric_distort",
@@ -84,14 +84,14 @@ COLOURS = (
         "RandomPosterize",
         "Keep the first bits of every pixel of some images.",
         {"bits": par(int, "How many bits.", lower=0, upper=8), "p": P},
-        "bits=2",
+        dict(bits=2),
     ),
     Row(
         "augment_random_solarize",
         "RandomSolarize",
         "Invert all pixels from a value on, of some images.",
         {"threshold": par(float, "The value."), "p": P},
-        "threshold=0.5",
+        dict(threshold=0.5),
     ),
     Row(
         "augment_random_autocontrast",
@@ -113,7 +113,7 @@ COLOURS = (
             "sharpness_factor": par(float, "0 blurs, 1 changes nothing, 2 sharpens.", lower=0),
             "p": P,
         },
-        "sharpness_factor=2",
+        dict(sharpness_factor=2),
     ),
     Row(
         "augment_gaussian_blur",
@@ -123,7 +123,7 @@ COLOURS = (
             "kernel_size": KERNEL,
             "sigma": par(NUMBERS, "Range of the standard deviation, or one.", default=(0.1, 2.0)),
         },
-        "kernel_size=3",
+        dict(kernel_size=3),
     ),
     Row(
         "augment_gaussian_noise",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
+
 from mlgraph.core.node import Node
 from mlgraph.core.param import Token, param
 from mlgraph.data.lazy.combine import Combined
 from mlgraph.errors import ConfigError
 from mlgraph_nodes.trafo_base import STAGES, LazyTransform, buildable
-from mlgraph_nodes.trafo_tensor import TrafoCache, TrafoNop
+from mlgraph_nodes.trafo_tensor import TrafoCache, TrafoFn, TrafoNop, TrafoTo
 
 
 def _listed(value: Any) -> Any:
@@ -21,14 +23,15 @@ class _Several(LazyTransform):
     """A node that applies other nodes, whose ``columns`` and ``stages`` are its own."""
 
     made_of: ClassVar[str]
+    example = {"transforms": (TrafoFn(fn=torch.tanh), TrafoTo(dtype=torch.float32))}
 
-    transforms: tuple[Any, ...] = param(convert=_listed)
     stages: str = param(default="fit", choices=STAGES)
 
     def validate(self) -> None:
-        if not self.transforms:
+        parts = self.arguments()["transforms"]
+        if not parts:
             raise self._wrong("it has none", "give it at least one")
-        for part in self.transforms:
+        for part in parts:
             self._check(part)
         buildable(self, self.operation(self.arguments(), self.default_id))
 
@@ -80,6 +83,8 @@ class AugmentRandomOrder(_Several):
 
     made_of = "RandomOrder"
 
+    transforms: tuple[Any, ...] = param(convert=_listed)
+
 
 class AugmentRandomChoice(_Several):
     """Apply one of several transforms.
@@ -101,6 +106,7 @@ class AugmentRandomChoice(_Several):
 
     made_of = "RandomChoice"
 
+    transforms: tuple[Any, ...] = param(convert=_listed)
     p: tuple[float, ...] | None = param(default=None, lower=0)
 
 
@@ -124,4 +130,5 @@ class AugmentRandomApply(_Several):
 
     made_of = "RandomApply"
 
+    transforms: tuple[Any, ...] = param(convert=_listed)
     p: float = param(default=0.5, lower=0, upper=1)

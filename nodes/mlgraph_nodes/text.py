@@ -52,8 +52,8 @@ class _Text(ColumnTransform):
 
     def transform_column(self, state: Any, name: str, values: pa.Array) -> Mapping[str, Any]:
         made = self.numbers(state, _texts(values))
-        dense = made.toarray() if hasattr(made, "toarray") else made
-        return {name: _tensors(np.asarray(dense, dtype=np.float32))}
+        small = made.astype(np.float32)
+        return {name: _tensors(small.toarray() if hasattr(small, "toarray") else small)}
 
     def _shared(self) -> dict[str, Any]:
         """Parameters that scikit-learn's vectorizers have in common."""
@@ -129,7 +129,8 @@ class TextTfidf(_Text):
         lowercase: Do not tell capital letters from small ones.
         stop_words: ``"english"`` leaves out the most common English words.
         norm: Divide the numbers of a text by their length (``"l2"``) or their sum (``"l1"``).
-        max_features: Keep this many words, the most frequent ones; ``None`` for all.
+        max_features: Keep this many words, the most frequent ones; ``None`` for all. Zeros take
+            memory, too: with many texts, keep some thousands, or ``n_components``.
         min_df: Leave out words that fewer texts contain: a number, or a part (a float) of them.
         max_df: Leave out words that more texts contain.
         sublinear_tf: Count ``1 + log(count)`` instead of ``count``.

@@ -30,6 +30,8 @@ from mlgraph.data.transform import layout_of, restored, selector
 from mlgraph.errors import ConfigError, DataError, MLGraphError
 
 STAGES = ("fit", "apply", "both")
+# Parameters that torchvision calls like a method of every node.
+THEIR_NAMES = {"enlarge": "expand"}
 
 
 class LazyTransform(Node):
@@ -37,6 +39,9 @@ class LazyTransform(Node):
 
     Columns of tensors in memory become lazy ones over the same memory. A node can also be called
     like a function, with a tensor.
+
+    Class attributes:
+        example: Parameters with which the node works on images of three channels.
 
     Args:
         columns: The columns to work on, by default all columns of tensors.
@@ -53,6 +58,7 @@ class LazyTransform(Node):
 
     inputs = (Port("input", Task),)
     outputs = (Port("output", Task),)
+    example: ClassVar[Mapping[str, Any]] = {}
 
     columns: Any = param(default=None, convert=selector)
     stages: str = param(default="both", choices=STAGES)
@@ -160,14 +166,30 @@ class VisionTransform(LazyTransform):
     tensor([[[2, 1]]])
     """
 
-    made_of: ClassVar[str] = ""
+    @property
+    @abstractmethod
+    def made_of(self) -> str:
+        """A name, which a subclass states."""
 
     def operation(self, params: Mapping[str, Any], id: str) -> Transform:
-        return Transform(id, self.made_of, FrozenDict(dict(params)))
+        named = {THEIR_NAMES.get(name, name): value for name, value in params.items()}
+        return Transform(id, self.made_of, FrozenDict(named))
 
     def validate(self) -> None:
         if self.made_of[:1].isupper():
             buildable(self, self.operation(self.arguments(), self.default_id))
+
+
+class VisionAugment(VisionTransform):
+    """A node for a transform of torchvision that acts while fitting, unless told otherwise.
+
+    >>> class AugmentMirror(VisionAugment):
+    ...     made_of = "horizontal_flip"
+    >>> AugmentMirror().stages
+    'fit'
+    """
+
+    stages: str = param(default="fit", choices=STAGES)
 
 
 def buildable(node: LazyTransform, operation: Any) -> None:

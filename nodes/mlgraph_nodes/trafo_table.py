@@ -17,7 +17,7 @@ import attrs
 
 from mlgraph.core.param import param
 from mlgraph.data.lazy.rules import rule
-from mlgraph_nodes.trafo_base import STAGES, VisionTransform
+from mlgraph_nodes.trafo_base import VisionAugment, VisionTransform
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ class Row:
         made_of: The class or function of torchvision.
         summary: What it does, in a sentence.
         params: Its parameters by name, in order.
-        example: Arguments in the example.
+        example: Parameters in the example.
         gives: The shape that comes out of an image of 3 x 8 x 6, as text.
         before: What is done to the image in the example.
 
@@ -59,7 +59,7 @@ class Row:
     made_of: str
     summary: str
     params: Mapping[str, Par] = attrs.field(factory=dict)
-    example: str = ""
+    example: Mapping[str, Any] = attrs.field(factory=dict)
     gives: str = "3, 8, 6"
     before: str = ""
 
@@ -91,25 +91,21 @@ def node_of(module: str, row: Row) -> type[VisionTransform]:
     'trafo_mirror'
     """
     name = "".join(word.capitalize() for word in row.key.split("_"))
-    stages = {"stages": param(default="fit", choices=STAGES)} if _augments(row) else {}
     fields = {field: param(**details.options) for field, details in row.params.items()}
     hints = {field: details.hint for field, details in row.params.items()}
     body = {
         **fields,
-        **stages,
-        "__annotations__": {**hints, **({"stages": str} if stages else {})},
+        "__annotations__": hints,
         "__module__": module,
         "__qualname__": name,
         "__doc__": _documented(name, row),
         "key": row.key,
         "made_of": row.made_of,
+        "example": row.example,
     }
-    made = types.new_class(name, (VisionTransform,), {}, lambda space: space.update(body))
+    base = VisionAugment if row.key.startswith("augment_") else VisionTransform
+    made = types.new_class(name, (base,), {}, lambda space: space.update(body))
     return cast(type[VisionTransform], made)
-
-
-def _augments(row: Row) -> bool:
-    return row.key.startswith("augment_")
 
 
 def _documented(name: str, row: Row) -> str:
@@ -131,10 +127,11 @@ def _documented(name: str, row: Row) -> str:
         text.append(_wrapped(f"{field}: {details.text}", "    ", "        "))
     image = f"torch.zeros(3, 8, 6){row.before}"
     seed = ", seed=1" if found.random else ""
+    given = ", ".join(f"{field}={value!r}" for field, value in row.example.items())
     text += [
         "",
         ">>> import torch",
-        f">>> {name}({row.example})({image}{seed}).shape",
+        f">>> {name}({given})({image}{seed}).shape",
         f"torch.Size([{row.gives}])",
     ]
     return "\n".join(text) + "\n"

@@ -56,6 +56,8 @@ class TrafoFn(LazyTransform):
     tensor(144.)
     """
 
+    example = {"fn": torch.tanh}
+
     fn: Callable[..., Any]
     batched: bool = False
     random: bool = False  # type: ignore[misc]
@@ -78,6 +80,8 @@ class TrafoReshape(LazyTransform):
     torch.Size([6, 24])
     """
 
+    example = {"shape": (2, -1)}
+
     shape: tuple[int, ...] = param(check=_shape)
 
     def operation(self, params: Mapping[str, Any], id: str) -> Operation:
@@ -99,6 +103,8 @@ class TrafoTo(LazyTransform):
     >>> TrafoTo(dtype=torch.float32)(torch.tensor([1, 2]))
     tensor([1., 2.])
     """
+
+    example = {"dtype": torch.float64}
 
     dtype: torch.dtype
 

@@ -95,16 +95,18 @@ def test_no_image_is_read_before_it_is_needed(tmp_path, packed, monkeypatch):
 
 def test_packed_images_are_in_memory_once(tmp_path):
     rows = 8000
+    images = np.repeat(np.arange(rows) // 100, 784).astype(np.uint8).reshape(rows, 28, 28)
     with gzip.open(tmp_path / "images.gz", "wb", compresslevel=1) as file:
-        file.write(idx(np.zeros((rows, 28, 28), dtype=np.uint8)))
+        file.write(idx(images))
     source = PackedIdx(tmp_path / "images.gz", (rows, 1, 28, 28))
     tracemalloc.start()
     try:
-        source.fetch(np.arange(0, rows, 500))
+        found = source.fetch(np.arange(0, rows, 500))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert rows * 784 <= peak < 1.3 * rows * 784
+    assert np.array_equal(found.numpy()[:, 0], images[::500])
 
 
 @pytest.mark.parametrize("packed", [False, True])

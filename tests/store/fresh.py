@@ -71,6 +71,8 @@ def _pieces(value: Any) -> Any:
             yield from _pieces(getattr(value, field.name))
     elif hasattr(value, "get_params") and hasattr(value, "fit"):
         yield repr(sorted(value.get_params())).encode()
+    elif callable(value) and hasattr(value, "__qualname__"):  # its repr may hold where it lies
+        yield canonical(value)
     else:
         yield repr(value).encode()
 

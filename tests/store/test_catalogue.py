@@ -43,6 +43,7 @@ from mlgraph.testing.rows import values
 from mlgraph.train.objective import default_optimizer
 from mlgraph.train.trained import Trained
 from mlgraph_nodes.target import TargetScale, with_target
+from mlgraph_nodes.trafo_base import LazyTransform
 
 
 def _module(name: str) -> Any:
@@ -61,6 +62,7 @@ LAYERS = sorted(key for key, offer in OFFERS.items() if issubclass(offer.node, L
 OTHERS = sorted(OFFERS.keys() - set(LAYERS))
 SAMPLE = [
     *["encode", "imputehist", "pca", "sklearn", "learner", "targetscale", "torch_model", "branch"],
+    *["trafo_normalize", "trafo_fn", "augment_random_crop", "augment_random_choice"],
     *["nn_block", "nn_batch_norm1d", "nn_lstm", "nn_fn", "nn_merge_cat", "nn_multihead_attention"],
 ]
 
@@ -90,6 +92,15 @@ SCALED = TargetScale()
 NUMBERS = sel.names("whole", "count")
 # All kinds of columns, or those that many nodes can work with only.
 TASKS = (*MIXED, MIXED[0].select(["whole", "count"]), MIXED[0].select(["flag", "word"]))
+TENSORS = Task(
+    {
+        "image": RNG.random((N, 3, 8, 6), dtype=np.float32),
+        "pixel": RNG.random((N, 1, 1, 1), dtype=np.float32),
+        "video": RNG.random((N, 4, 3, 8, 6), dtype=np.float32),
+        "y": ["abc"[i % 3] for i in range(N)],
+    },
+    target="y",
+)
 
 
 def trained_by(*layers: Any, columns: Any = NUMBERS, head: bool = True) -> Graph:
@@ -136,6 +147,9 @@ EXAMPLES: dict[str, Callable[[], Graph | Node]] = {
     "torch_model": lambda: trained_by(nn("linear", 4), nn("batch_norm1d"), nn("relu")),
 }
 
+# Columns for nodes of tensors that are no images.
+PLACES = {"trafo_linear_transformation": "pixel", "trafo_uniform_temporal_subsample": "video"}
+
 
 def fitted_with(key: str) -> tuple[FittedGraph, Task]:
     """A fitted graph with a node of this key, and the task it was fitted on."""
@@ -145,7 +159,7 @@ def fitted_with(key: str) -> tuple[FittedGraph, Task]:
         part = EXAMPLES[key]() if key in EXAMPLES else guessed(cls)
     except MLGraphError as error:
         raise AssertionError(gives_up(key, str(error))) from error
-    for task in TASKS:
+    for task in [TENSORS] if issubclass(cls, LazyTransform) else TASKS:
         try:
             fitted = part.as_graph().fit(task, seed=1)
             fitted.predict(task)
@@ -161,6 +175,8 @@ def fitted_with(key: str) -> tuple[FittedGraph, Task]:
 
 def guessed(cls: type[Node]) -> Graph:
     """The node with its defaults, in the company that its ports ask for."""
+    if issubclass(cls, LazyTransform):
+        return cls.create((), {"columns": PLACES.get(cls.key, "image"), **cls.example}).as_graph()
     node = cls.create()
     (into, *_), (out, *_) = node.ports()
     if fits(into.fit, ModelDescriptor):

@@ -115,7 +115,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "adjust_sharpness": _COLOURS_BY_ROW,
         "adjust_gamma": Rule(),
         "gaussian_blur": Rule(),
-        "LinearTransformation": Rule("any"),
+        "LinearTransformation": Rule("channels"),
         "ToDtype": Rule("any", batched=True),
         "ConvertImageDtype": Rule("any", batched=True),
         "UniformTemporalSubsample": Rule("video", batched=True),
