@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from mlgraph.core.declare import Declarative, declared, defaults, required
 from mlgraph.core.param import Mismatch, Token, coerce, param, shown, tokens_in
@@ -33,6 +33,9 @@ class Callback(Declarative):
         enabled: Whether it takes part.
         weight: Orders callbacks, the least first; equal ones keep the order they are given in.
 
+    A class that writes files or to the screen says ``writes = True``: where several processes train
+    together, the hooks of the first one alone are called.
+
     >>> class StopEarly(Callback):
     ...     epochs: int = param(default=3, lower=1)
     ...     def on_epoch_end(self, run, state):
@@ -41,6 +44,8 @@ class Callback(Declarative):
     >>> StopEarly(epochs=5)
     callback("stop_early", epochs=5)
     """
+
+    writes: ClassVar[bool] = False
 
     enabled: bool = True
     weight: float = param(default=0.0, check=lambda value: _no_nan(value))

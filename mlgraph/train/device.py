@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import torch
@@ -12,6 +13,8 @@ from mlgraph.errors import ConfigError
 def resolve_device(name: str) -> torch.device:
     """The device of a name; ``"auto"`` is the first of cuda, mps and cpu that is there.
 
+    Of several processes that torchrun started, each has the CUDA device of its ``LOCAL_RANK``.
+
     Raises:
         ConfigError: There is no such device here.
 
@@ -19,7 +22,9 @@ def resolve_device(name: str) -> torch.device:
     device(type='cpu')
     """
     if name == "auto":
-        return torch.device(_available()[0])
+        name = _available()[0]
+    if name == "cuda":
+        name = ":".join([name, *filter(None, [os.environ.get("LOCAL_RANK")])])
     try:
         device = torch.device(name)
     except RuntimeError as error:

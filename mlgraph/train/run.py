@@ -38,6 +38,11 @@ class Plan:
 class Validation:
     """Data to evaluate on, and what to make of the network's outputs for them.
 
+    Args:
+        batches: The data.
+        scorer: The scores of outputs for all rows.
+        whole: Puts together the outputs for all rows, where this process has those of some.
+
     >>> batches = TensorBatches((torch.zeros(2, 1),), torch.zeros(2, 1), None, 2)
     >>> Validation(batches=batches, scorer=lambda output: {}).batches.rows
     2
@@ -45,6 +50,7 @@ class Validation:
 
     batches: TensorBatches
     scorer: Scorer
+    whole: Callable[[Tensor], Tensor] = lambda output: output
 
 
 @attrs.define(eq=False)

@@ -39,6 +39,7 @@ from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
 from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
+from mlgraph.train.parallel.together import data_parallel
 from mlgraph.train.prepare import (
     check_batches,
     check_weights,
@@ -289,11 +290,13 @@ def _train(
 ) -> None:
     if saved is not None or any(isinstance(c, Checkpoint) and c.enabled for c in setup.callbacks):
         run.identity = identity(run, descriptor, setup.loss, setup.optimizer)
+    described = partial(identity, run, descriptor, setup.loss, setup.optimizer)
     with (
+        data_parallel(run, setup.callbacks, described) as callbacks,
         naming_layer(run.network, _layers(descriptor)),
         refusing_step(run.optimizer, setup.optimizer),
     ):
-        train(run, setup.callbacks, None if saved is None else partial(resumed, saved=saved))
+        train(run, callbacks, None if saved is None else partial(resumed, saved=saved))
 
 
 def _layers(descriptor: ModelDescriptor) -> list[str]:

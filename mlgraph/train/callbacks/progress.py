@@ -64,6 +64,8 @@ class Progress(Callback):
     callback("progress", digits=3)
     """
 
+    writes = True
+
     show: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
     digits: int = param(default=4, lower=1, tags={"runtime"})
 
