@@ -24,7 +24,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = _available()[0]
     if name == "cuda":
-        name = ":".join([name, *filter(None, [os.environ.get("LOCAL_RANK")])])
+        name = _own_cuda()
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -51,6 +51,12 @@ def shows_progress(wanted: bool | str) -> bool:
     if isinstance(wanted, bool):
         return wanted
     return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def _own_cuda() -> str:
+    rank = os.environ.get("LOCAL_RANK")
+    # A launcher may show each process its own device only.
+    return "cuda" if rank is None or _count("cuda") == 1 else f"cuda:{rank}"
 
 
 def _available() -> tuple[str, ...]:

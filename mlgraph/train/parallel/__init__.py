@@ -9,10 +9,10 @@ on CUDA devices, where each process has the one of its ``LOCAL_RANK``. A script 
 of its own (``torch.distributed.init_process_group``) is joined just so. torch's default group is
 afterwards as before: there or not.
 
-- ``batch_size`` is that of all processes together. The order of rows depends on seed and epoch only,
-  so the shares of a batch are the batch of one process, and the gradients, weighed by rows, are its
-  gradient. Loss, weights of rows and classes, accumulated batches and ensembles give the numbers of
-  one process, but for rounding.
+- ``batch_size`` is that of all processes together. The order of rows depends on seed and epoch
+  only, so the shares of a batch are the batch of one process, and the gradients, weighed by rows,
+  are its gradient. Loss, weights of rows and classes, accumulated batches and ensembles give the
+  numbers of one process, but for rounding.
 - Each process reads the same data and fits the same graph: give ``fit`` a seed, or each draws one
   of its own, which is refused.
 - Validation is shared as well: each process evaluates a part of the rows, the outputs are put
@@ -22,8 +22,8 @@ afterwards as before: there or not.
   are better.
 - Only the first process calls callbacks that write (``Callback.writes``): checkpoints, logs,
   progress. Their folders are read by all, so they must be on a file system that all share.
-- An exception in one process ends all of them with its message; after ten minutes of waiting for
-  one that does not come, too. So does Ctrl-C.
+- An exception in one process ends all of them with its message; so does Ctrl-C, and half
+  an hour of waiting for one that does not come.
 - In the end all weights and histories are compared; a difference is a ``StateError``.
 
 Differs from DistributedDataParallel: gradients are summed in one message after the last backward

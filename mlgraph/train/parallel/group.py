@@ -18,12 +18,13 @@ from typing import Any
 
 import attrs
 import torch
-import torch.distributed as dist
+import torch.distributed
 from torch import Tensor
 
 from mlgraph.errors import ConfigError, StateError
 
-PATIENCE = timedelta(minutes=10)  # for one that does not come
+dist: Any = torch.distributed  # most of what it exports, type checkers do not see
+PATIENCE = timedelta(minutes=30)  # for one that does not come; torch's own
 GRACE = timedelta(seconds=5)  # for the last words of one that is gone
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -39,7 +40,7 @@ class Group:
         cpu: The connections for tensors on the CPU.
         cuda: The connections for those on a CUDA device.
 
-    >>> Group(0, 1, dist.HashStore(), None).is_first
+    >>> Group(0, 1, None, None).is_first
     True
     """
 
@@ -64,7 +65,7 @@ class Group:
             same = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in same])
             self._wait("allreduce", torch.view_as_real(flat) if dtype.is_complex else flat)
-            parts = flat.split([tensor.numel() for tensor in same])
+            parts = torch.split(flat, [tensor.numel() for tensor in same])
             for tensor, part in zip(same, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
 

@@ -82,8 +82,8 @@ def _share(run: Run, group: Group) -> None:
 def _shared_validation(valid: Validation, objective: Any, group: Group) -> Validation:
     """Evaluation of a part of the rows, whose outputs are put together."""
     whole = valid.batches
-    if whole.weights is not None:
-        mass = masses(objective, whole)
+    mass = None if whole.weights is None else masses(objective, whole)
+    if mass is not None:
         whole = attrs.evolve(whole, weights=mass / mass.sum())
     start, end, counts = part(whole.rows, group.rank, group.size)
     rows = torch.arange(start, end, device=whole.inputs[0].device)
@@ -103,7 +103,7 @@ class _Some:
     """Some of the rows; whatever else is asked for is that of all."""
 
     whole: Any
-    rows_: Tensor
+    places: Tensor
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -112,7 +112,7 @@ class _Some:
 
     def epoch(self) -> Any:
         """The batches of these rows."""
-        return map(self.whole.take, self.rows_.split(self.whole.size))
+        return map(self.whole.take, torch.split(self.places, self.whole.size))
 
 
 @attrs.frozen(eq=False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from torch import nn
@@ -9,9 +10,10 @@ from torch import nn
 from mlgraph import ConfigError, StateError, callback
 from mlgraph.data.batch import TensorBatches
 from mlgraph.train.callback import Callback
-from mlgraph.train.lossfn import ObjectiveFn
 from mlgraph.train.loop import train
-from mlgraph.train.parallel.together import _refuse_unlike, data_parallel, shared
+from mlgraph.train.lossfn import ObjectiveFn
+from mlgraph.train.parallel.group import Group
+from mlgraph.train.parallel.together import _refuse_unlike, _Sharing, data_parallel, shared
 from mlgraph.train.run import Plan, Run, Validation
 
 N = 21  # batches of 8, 8 and 5
@@ -105,6 +107,47 @@ def test_several_processes_learn_what_one_does(options, size, ranks):
             assert row == pytest.approx(expected, rel=1e-5)
         for name, tensor in alone.network.state_dict().items():
             torch.testing.assert_close(run.network.state_dict()[name], tensor, msg=name)
+
+
+def test_all_begin_with_the_weights_of_the_first(ranks):
+    def one(group):
+        run = made()
+        run.network[0].weight.data += group.rank
+        return train(run, shared(run, (), group))
+
+    alone = train(made())
+    for run in ranks(one):
+        torch.testing.assert_close(run.network.state_dict(), alone.network.state_dict())
+
+
+def test_scores_are_those_of_the_first(ranks):
+    def one(group):
+        run = made()
+        valid = run.validation
+        run.validation = attrs.evolve(valid, scorer=lambda output: {"valid_rank": group.rank})
+        return train(run, shared(run, (), group))
+
+    assert [[row["valid_rank"] for row in run.history] for run in ranks(one)] == [[0.0] * 3] * 2
+
+
+def test_each_process_draws_its_own_in_each_step_whatever_came_before():
+    def drawn(rank: int, step: int) -> float:
+        run = made()
+        run.global_step = step
+        _Sharing(group=Group(rank, 2, None, None)).on_batch_begin(run, None)
+        return float(torch.rand(1))
+
+    with torch.random.fork_rng(devices=[]):
+        places = [(rank, step) for rank in range(2) for step in (1, 2)]
+        first = [drawn(*place) for place in places]
+        assert len(set(first)) == 4
+        assert [drawn(*place) for place in reversed(places)] == first[::-1]
+
+
+def test_weights_averaged_at_the_end_get_one_set_of_statistics(ranks):
+    swa = [callback("swa", begin=2)]
+    one, other = trained(ranks, lambda: made("batch norm"), lambda rank: swa)
+    assert torch.equal(one.network[1].running_var, other.network[1].running_var)
 
 
 def test_all_see_the_same_loss_in_every_batch_also_where_gradients_only_add_up(ranks):
