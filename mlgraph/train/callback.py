@@ -32,6 +32,9 @@ class Callback(Keyed):
         enabled: Whether it takes part.
         weight: Orders callbacks, the least first; equal ones keep the order they are given in.
 
+    A class that writes files or to the screen says ``writes = True``: where several processes train
+    together, the hooks of the first one alone are called.
+
     >>> class StopEarly(Callback):
     ...     epochs: int = param(default=3, lower=1)
     ...     def on_epoch_end(self, run, state):
@@ -43,6 +46,7 @@ class Callback(Keyed):
 
     made_by: ClassVar[str] = "callback"
     missed: ClassVar[bool] = True  # a run that is resumed without it is told so
+    writes: ClassVar[bool] = False
 
     enabled: bool = True
     weight: float = param(default=0.0, check=lambda value: _no_nan(value))

@@ -45,6 +45,8 @@ class Checkpoint(Callback):
     callback("checkpoint", path='runs/one', keep=2)
     """
 
+    writes = True
+
     path: str = param(convert=str)
     every: int = param(default=1, lower=1)
     batches: int | None = param(default=None, lower=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import torch
@@ -12,6 +13,8 @@ from mlgraph.errors import ConfigError
 def resolve_device(name: str) -> torch.device:
     """The device of a name; ``"auto"`` is the first of cuda, mps and cpu that is there.
 
+    Of several processes that torchrun started, each has the CUDA device of its ``LOCAL_RANK``.
+
     Raises:
         ConfigError: There is no such device here.
 
@@ -19,7 +22,9 @@ def resolve_device(name: str) -> torch.device:
     device(type='cpu')
     """
     if name == "auto":
-        return torch.device(_available()[0])
+        name = _available()[0]
+    if name == "cuda":
+        name = _own_cuda()
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -46,6 +51,12 @@ def shows_progress(wanted: bool | str) -> bool:
     if isinstance(wanted, bool):
         return wanted
     return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def _own_cuda() -> str:
+    rank = os.environ.get("LOCAL_RANK")
+    # A launcher may show each process its own device only.
+    return "cuda" if rank is None or _count("cuda") == 1 else f"cuda:{rank}"
 
 
 def _available() -> tuple[str, ...]:

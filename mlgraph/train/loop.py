@@ -220,7 +220,7 @@ def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> di
             _emit(begin)
             outputs.append(run.network(*batch.inputs))
             _emit(end)
-        output = torch.cat(outputs)
+        output = validation.whole(torch.cat(outputs))
         loss = _whole_loss(run.objective, output, validation.batches)
     run.network.train()
     return {"valid_loss": loss, **validation.scorer(output, validation.batches.kept)}

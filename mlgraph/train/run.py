@@ -40,6 +40,11 @@ class Plan:
 class Validation:
     """Data to evaluate on, and what to make of the network's outputs for them.
 
+    Args:
+        batches: The data.
+        scorer: The scores of outputs for all rows.
+        whole: Puts together the outputs for all rows, where this process has those of some.
+
     >>> from mlgraph.data.batch import TensorBatches
     >>> batches = TensorBatches((torch.zeros(2, 1),), torch.zeros(2, 1), None, 2)
     >>> Validation(batches=batches, scorer=lambda output, kept: {}).batches.rows
@@ -48,6 +53,7 @@ class Validation:
 
     batches: Batches
     scorer: Scorer
+    whole: Callable[[Tensor], Tensor] = lambda output: output
 
 
 @attrs.frozen(kw_only=True)

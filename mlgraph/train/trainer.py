@@ -43,6 +43,7 @@ from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
 from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
+from mlgraph.train.parallel.together import data_parallel
 from mlgraph.train.prepare import (
     check_batches,
     check_weights,
@@ -388,11 +389,13 @@ def _train(
     used = setup.callbacks.values()
     if resume is not None or any(isinstance(c, Checkpoint) and c.enabled for c in used):
         run.identity = identity(run, descriptor, setup.loss, setup.optimizer)
+    described = partial(identity, run, descriptor, setup.loss, setup.optimizer)
     with (
+        data_parallel(run, setup.callbacks, described) as callbacks,
         naming_layer(run.network, _layers(descriptor)),
         refusing_step(run.optimizer, setup.optimizer),
     ):
-        train(run, setup.callbacks, resume)
+        train(run, callbacks, resume)
 
 
 def _layers(descriptor: ModelDescriptor) -> list[str]:

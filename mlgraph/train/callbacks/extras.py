@@ -69,6 +69,8 @@ class Tensorboard(Callback):
     False
     """
 
+    writes = True
+
     path: str = param(convert=lambda value: _text(value))
     log_train_loss: bool = False
 
@@ -145,6 +147,8 @@ class Mlflow(Callback):
     >>> Mlflow(experiment="penguins").run_name is None
     True
     """
+
+    writes = True
 
     experiment: str = "mlgraph"
     run_name: str | None = None

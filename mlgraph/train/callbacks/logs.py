@@ -38,6 +38,8 @@ class Written:
 class _Log(Callback):
     """Appends a line per epoch; a run that is resumed goes on without a gap or a repetition."""
 
+    writes = True
+
     path: str = param(convert=lambda value: os.fspath(value) if _is_path(value) else value)
     overwrite: bool = False
 

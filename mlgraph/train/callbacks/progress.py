@@ -65,6 +65,7 @@ class Progress(Callback):
     """
 
     missed: ClassVar[bool] = False
+    writes = True
 
     show: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
     digits: int = param(default=4, lower=1, tags={"runtime"})
