@@ -71,6 +71,7 @@ class Run:
         batch: The current batch.
         states: The memory of each callback, by its name.
         is_resumed: Whether it goes on where another run was saved.
+        resumed_from: The folder where that is, or the empty string.
         is_halted: Whether a callback ended it within an epoch.
         identity: What must be equal for another run to go on where this one was saved.
 
@@ -100,6 +101,7 @@ class Run:
     batch: Batch | None = None
     states: dict[str, Any] = attrs.field(factory=dict)
     is_resumed: bool = False
+    resumed_from: str = ""
     is_halted: bool = False
     identity: Mapping[str, str] = attrs.field(factory=dict)
 

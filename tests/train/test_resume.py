@@ -91,3 +91,28 @@ def test_resuming_without_a_checkpoint_is_refused_before_training(tmp_path):
         plain.check(task())
     with pytest.raises(ConfigError, match="no folder"):
         plain.with_params(torch_model__resume=str(tmp_path / "none")).check(task())
+
+
+def test_a_script_that_names_its_own_folder_can_be_run_again_and_again(tmp_path):
+    path = tmp_path / "run"
+    again = graph(path, resume=str(path))
+    first = again.fit(task(), valid=0.25, seed=3)
+    same(again.fit(task(), valid=0.25, seed=3), first)
+
+
+def test_a_folder_of_something_else_is_no_folder_to_resume_from(tmp_path):
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    graph_ = graph(tmp_path / "run", resume=str(tmp_path))
+    with pytest.raises(StateError, match="thesis"):
+        graph_.fit(task(), valid=0.25, seed=3)
+
+
+def test_a_fit_that_stopped_early_is_over_when_it_is_resumed(tmp_path):
+    stopping = {"epochs": 30, "patience": 1, "monitor": "loss"}
+    first = graph(tmp_path / "run", **stopping).fit(task(), valid=0.25, seed=3)
+    assert first.trained().stopped and first.trained().epochs < 30
+    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+    again = graph(tmp_path / "run", **stopping).fit(task(), valid=0.25, seed=3)
+    same(again, first)
+    assert again.trained().best_epoch == first.trained().best_epoch
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == files
