@@ -33,7 +33,11 @@ RATE = 1e-3
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """A network, an optimizer, and data: ``rows`` x ``features`` normal numbers, one target."""
+    """A network, an optimizer, and data: ``rows`` x ``features`` normal numbers, one target.
+
+    With a metric, which is used where there is validation: ``rmse``, or ``accuracy`` for the sign
+    of the target.
+    """
 
     layers: int
     width: int
@@ -42,6 +46,8 @@ class Setting:
     features: int = 1000
     batch: int = 32
     epochs: int = 1
+    metric: str = ""
+    valid_rows: int = 500
 
     def sizes(self) -> list[int]:
         """Sizes of the tensors between the linear layers."""
@@ -57,9 +63,29 @@ class Setting:
 
     def data(self) -> tuple[Tensor, Tensor]:
         """Features and target; always the same."""
-        generator = torch.Generator().manual_seed(2)
-        x = torch.randn(self.rows, self.features, generator=generator)
-        return x, x[:, :1] + torch.randn(self.rows, 1, generator=generator)
+        return self._drawn(self.rows, 2)
+
+    def valid_data(self) -> tuple[Tensor, Tensor]:
+        """The same for validation."""
+        return self._drawn(self.valid_rows, 3)
+
+    def _drawn(self, rows: int, seed: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(rows, self.features, generator=generator)
+        y = x[:, :1] + torch.randn(rows, 1, generator=generator)
+        return x, (y > 0).float() if self.metric == "accuracy" else y
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The loss that the metric goes with."""
+        if self.metric == "accuracy":
+            return F.binary_cross_entropy_with_logits(output, target)
+        return F.mse_loss(output, target)
+
+    def score(self, output: Tensor, target: Tensor) -> Tensor:
+        """The metric."""
+        if self.metric == "accuracy":
+            return ((output > 0) == (target > 0.5)).float().mean()
+        return F.mse_loss(output, target).sqrt()
 
     def mean(self, losses: list[Tensor]) -> float:
         """The mean loss of an epoch over its rows; the last batch may have fewer."""
@@ -175,25 +201,32 @@ class Ticking(Node):
 
     setting: Any = None
     tick: Any = None
+    told: Any = None
 
     def fit(self, inputs: Any, ctx: Any) -> Any:
-        watch = {"tick": _Watch(setting=self.setting, tick=self.tick)}
+        watch = {"tick": _Watch(setting=self.setting, tick=self.tick, told=self.told)}
         return (attrs.evolve(inputs["input"], callbacks=watch),), None
 
     def apply(self, state: Any, inputs: Any, ctx: Any) -> Any:
         return (inputs["input"],)
 
 
-def task_of(s: Setting) -> Task:
+def task_of(s: Setting, data: tuple[Tensor, Tensor] | None = None) -> Task:
     """The data as a task."""
-    x, y = s.data()
+    x, y = data or s.data()
     columns = {f"x{i}": column for i, column in enumerate(x.numpy().T)}
-    return Task({**columns, "y": y[:, 0].numpy()}, target="y")
+    target = y[:, 0].bool() if s.metric == "accuracy" else y[:, 0]
+    return Task({**columns, "y": target.numpy()}, target="y")
 
 
 class _Watch(Callback):
+    """Notes the ends of epochs, once everybody else has seen them."""
+
+    weight: float = float("inf")
+
     setting: Any
     tick: Any
+    told: Any = None
 
     def on_train_begin(self, run: Any, state: Any) -> None:
         with torch.no_grad():
@@ -202,7 +235,7 @@ class _Watch(Callback):
                 mine.copy_(common)
 
     def on_epoch_end(self, run: Any, state: Any) -> None:
-        self.tick(run.scores["train_loss"])
+        self.tick(self.told(run.scores) if self.told else run.scores["train_loss"])
 
 
 def _over_loader(s: Setting, tick: Tick, **options: Any) -> None:

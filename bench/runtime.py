@@ -9,6 +9,9 @@ busy for some seconds spoils single rounds and not the result. On a machine that
 
     python bench/runtime.py            # the whole grid: table, results/runtime.csv and runtime.png
     python bench/runtime.py --quick    # three settings of it, nothing is written
+    python bench/runtime.py --validation    # with validation, history and progress
+
+With ``--validation`` the contestants are those of ``validated.py``.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -29,11 +33,13 @@ import attrs
 import torch
 
 from bench.contestants import CONTESTANTS, Setting, graph_of, installed, task_of
-from bench.relay import Tick, interleaved
+from bench.relay import Runner, Tick, interleaved
 from bench.table import show, verdict
+from bench.validated import VALIDATED, rendering
 
 LAYERS, WIDTHS, OPTIMIZERS = (0, 4, 8, 12, 16), (100, 200, 400), ("sgd", "adamw")
 WARM_UP = 4
+METRICS = ("rmse", "accuracy")
 CLOCKS = {"wall": perf_counter, "cpu": thread_time}
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -64,16 +70,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     stay_on_one_core()
-    names = tuple(given.only or installed())
+    present = [name for name in installed() if not given.validation or name in VALIDATED]
+    names = tuple(given.only or present)
     grid = quick_grid() if given.quick else full_grid(given.layers, given.widths, given.optimizers)
+    grid = [attrs.evolve(setting, metric=given.validation) for setting in grid]
     results = list(measured(grid, names, given))
     show_ratios(results, names)
     if given.out or len(grid) == len(full_grid()):
         write(results, Path(given.out or RESULTS))
-    if not {"hand", "loader", "mlgraph"} <= set(names):
+    if not ({"hand", "mlgraph"} if given.validation else {"hand", "loader", "mlgraph"}) <= set(
+        names
+    ):
         return 0
-    cross_check(results[len(results) // 2], CLOCKS[given.clock])
-    return 0 if verdict(targets(results)) or given.quick else 1
+    if not given.validation:
+        cross_check(results[len(results) // 2], CLOCKS[given.clock])
+    promises = targets_validated if given.validation else targets
+    return 0 if verdict(promises(results)) or given.quick else 1
 
 
 def stay_on_one_core() -> None:
@@ -117,7 +129,7 @@ def measure(setting: Setting, names: Sequence[str], given: argparse.Namespace) -
     setting = attrs.evolve(setting, epochs=WARM_UP + given.epochs)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(given.repeats):
-        for name, runner in interleaved(_contest(setting, rotated(names, repeat)), clock).items():
+        for name, runner in _raced(setting, rotated(names, repeat), clock).items():
             seconds[name] += runner.seconds[WARM_UP:]
     return Result(setting, seconds)
 
@@ -131,7 +143,7 @@ def rotated(names: Sequence[str], by: int) -> list[str]:
 def refuse_other_work(setting: Setting, names: Sequence[str]) -> None:
     """Stop if the contestants disagree about the loss before or after their first step."""
     setting = attrs.evolve(setting, rows=setting.batch, epochs=2)
-    runners = interleaved(_contest(setting, names), perf_counter)
+    runners = _raced(setting, names, perf_counter)
     losses = {name: runner.losses for name, runner in runners.items()}
     expected = losses[names[0]]
     for found in losses.values():
@@ -139,8 +151,11 @@ def refuse_other_work(setting: Setting, names: Sequence[str]) -> None:
             raise AssertionError(f"the contestants disagree about the loss: {losses}")
 
 
-def _contest(setting: Setting, names: Sequence[str]) -> dict[str, Callable[[Tick], None]]:
-    return {name: partial(CONTESTANTS[name], setting) for name in names}
+def _raced(setting: Setting, names: Sequence[str], clock: Callable[[], float]) -> dict[str, Runner]:
+    table = VALIDATED if setting.metric else CONTESTANTS
+    functions: dict[str, Callable[[Tick], None]] = {n: partial(table[n], setting) for n in names}
+    with rendering() if setting.metric else nullcontext():
+        return interleaved(functions, clock)
 
 
 def show_ratios(results: Sequence[Result], names: Sequence[str]) -> None:
@@ -180,6 +195,12 @@ def targets(results: Sequence[Result]) -> list[tuple[str, bool]]:
     return [*found, (f"on average at most 0.7 of loader: {mean:.3f}", mean <= 0.7)]
 
 
+def targets_validated(results: Sequence[Result]) -> list[tuple[str, bool]]:
+    """What mlgraph promises with validation, history and progress, and whether it holds."""
+    ratios = [result.ratio("mlgraph", "hand") for result in results]
+    return [(f"everywhere at most 1.1 of hand: {max(ratios):.3f}", max(ratios) <= 1.1)]
+
+
 def cross_check(result: Result, clock: Callable[[], float]) -> None:
     """Compare with whole fits seen from outside: many epochs minus few."""
     setting, few, many = result.setting, 5, 25
@@ -193,18 +214,19 @@ def cross_check(result: Result, clock: Callable[[], float]) -> None:
 
 
 def write(results: Sequence[Result], folder: Path) -> None:
-    """Write ``runtime.csv`` and ``runtime.png``."""
+    """Write ``runtime.csv`` and ``runtime.png``, with validation under names of their own."""
     folder.mkdir(parents=True, exist_ok=True)
+    name = f"runtime_{results[0].setting.metric}" if results[0].setting.metric else "runtime"
     head = ["optimizer", "width", "layers", "contestant", "median_s", "min_s", "rounds"]
-    with (folder / "runtime.csv").open("w", newline="") as file:
+    with (folder / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
         for result in results:
             s = result.setting
-            for name, seconds in result.seconds.items():
-                times = f"{result.typical(name):.6f}", f"{min(seconds):.6f}"
-                writer.writerow([s.optimizer, s.width, s.layers, name, *times, len(seconds)])
-    draw(results, folder / "runtime.png")
+            for who, seconds in result.seconds.items():
+                times = f"{result.typical(who):.6f}", f"{min(seconds):.6f}"
+                writer.writerow([s.optimizer, s.width, s.layers, who, *times, len(seconds)])
+    draw(results, folder / f"{name}.png")
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
@@ -249,6 +271,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=3, help="timed epochs in a row")
     parser.add_argument("--repeats", type=int, default=3, help="how often to start afresh")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="what is measured")
+    parser.add_argument("--validation", nargs="?", default="", const="rmse", choices=METRICS)
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, help="some contestants")
     parser.add_argument("--out", help="folder of the results")
     return parser

@@ -7,14 +7,18 @@ renamed. It holds plain data and tensors and is read as such; nothing in it is e
 from __future__ import annotations
 
 import re
+import tempfile
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import attrs
 import torch
 
-from mlgraph.core.files import DRAFT, replacing
+from mlgraph.core.files import DRAFT, creating, replacing
 from mlgraph.core.param import param
 from mlgraph.core.value import canonical, digest
 from mlgraph.data.batch import tensor_digest
@@ -22,10 +26,33 @@ from mlgraph.errors import ConfigError, StateError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback
 from mlgraph.train.run import Run
+from mlgraph.train.running import Running
 from mlgraph.train.snapshot import put_back, taken
 
 FORMAT = 2
-_NAME = re.compile(r"epoch-(\d{6})(?:-batch-(\d{8}))?\.ckpt")
+_NAME = re.compile(r"epoch-(\d{6,})(?:-batch-(\d{8,}))?\.ckpt")
+_DRAFT = re.compile(rf"\.{_NAME.pattern}\.\w+{re.escape(DRAFT)}")
+
+
+@attrs.define(eq=False)
+class Found:
+    """What was in the folder when the run began, by name: only this may be written over.
+
+    It is no part of what is saved: each process has its own.
+
+    >>> Found().state_dict()
+    {}
+    """
+
+    names: set[str] = attrs.field(factory=set)
+    drafts: tuple[Path, ...] = ()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, saved: Any) -> None:
+        """Nothing is put back."""
 
 
 class Checkpoint(Callback):
@@ -35,11 +62,13 @@ class Checkpoint(Callback):
         path: The folder; made if it is not there. One that holds the checkpoints of another run
             is refused, unless this run goes on from them (``resume=True`` of ``torch_model``).
         every: Save after every so many epochs.
-        batches: Save within an epoch too, after every so many batches.
+        batches: Save within an epoch too, after every so many batches, once the step of the
+            optimizer that they belong to is made.
         keep: Keep so many files, the latest; None keeps all.
 
     Raises:
-        StateError: The folder holds checkpoints of another run, or something else.
+        StateError: The folder holds checkpoints of another run, or something else, or nothing can
+            be written there.
 
     >>> Checkpoint(path="runs/one", keep=2)
     callback("checkpoint", path='runs/one', keep=2)
@@ -53,45 +82,87 @@ class Checkpoint(Callback):
     keep: int | None = param(default=None, lower=1)
     weight: float = float("inf")  # what the others remember of this epoch is saved, too
 
-    def on_train_begin(self, run: Any, state: None) -> None:
-        """Make the folder, and refuse that of another run."""
+    def start(self, run: Running) -> Found:
+        return Found()
+
+    def on_train_begin(self, run: Any, state: Found) -> None:
+        """Make the folder, and refuse that of another run, before any time is spent."""
         folder = Path(self.path)
         _refuse_alien(folder)
-        if checkpoints(folder) and (not run.is_resumed or self._would_overwrite(run)):
-            raise StateError(
-                f"{self.path!r} holds the checkpoints of another run.",
-                why=f"the latest is {checkpoints(folder)[-1].name!r}",
-                mend="go on from it with resume=True, or choose another folder",
-            )
-        folder.mkdir(parents=True, exist_ok=True)
+        found = checkpoints(folder)
+        if found and not (_is_same(folder, run.resumed_from) or _goes_on(run, found[-1])):
+            raise _of_another_run(folder, f"the latest is {found[-1].name!r}")
+        _make(folder)
+        state.names, state.drafts = {path.name for path in found}, tuple(_drafts(folder))
 
-    def _would_overwrite(self, run: Any) -> bool:
-        """Whether the fit that goes on has gone on before."""
-        return bool(run.is_continued) and _epoch(checkpoints(Path(self.path))[-1]) > run.epoch
-
-    def on_batch_end(self, run: Any, state: None) -> None:
+    def on_batch_end(self, run: Any, state: Found) -> None:
         """Save within an epoch, where the optimizer has made its step."""
-        last = run.step == run.steps_per_epoch
-        if self.batches and run.step % self.batches == 0 and run.has_updated and not last:
-            self._save(run, f"epoch-{run.epoch - 1:06d}-batch-{run.step:08d}.ckpt")
+        if self.batches is None or not run.has_updated:
+            return
+        before = (run.step - 1) // run.plan.accumulate * run.plan.accumulate
+        is_due = run.step // self.batches > before // self.batches
+        # What ends here is saved with its last evaluation.
+        if is_due and run.step != run.steps_per_epoch and not run.is_halted:
+            self._save(run, state, f"epoch-{run.epoch - 1:06d}-batch-{run.step:08d}.ckpt")
 
-    def on_epoch_end(self, run: Any, state: None) -> None:
+    def on_epoch_end(self, run: Any, state: Found) -> None:
         """Save after an epoch."""
         if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stopped:
-            self._save(run, f"epoch-{run.epoch:06d}.ckpt")
+            self._save(run, state, f"epoch-{run.epoch:06d}.ckpt")
 
-    def _save(self, run: Any, name: str) -> None:
+    def _save(self, run: Any, state: Found, name: str) -> None:
         folder = Path(self.path)
-        write(folder / name, {"format": FORMAT, "identity": dict(run.identity), "run": taken(run)})
-        if self.keep is not None:
-            for old in checkpoints(folder)[: -self.keep]:
-                old.unlink()
+        content = {"format": FORMAT, "identity": dict(run.identity), "run": taken(run)}
+        try:
+            write(folder / name, content, replacing if name in state.names else creating)
+        except FileExistsError:
+            why = f"{name!r} was written by another process, meanwhile"
+            raise _of_another_run(folder, why) from None
+        except OSError as error:
+            error.add_note(f"while {name!r} was written; those before it are complete")
+            raise
+        state.names.add(name)
+        self._tidy(folder / name, state)
+
+    def _tidy(self, newest: Path, state: Found) -> None:
+        """Remove drafts of a process that was killed, and what is not kept."""
+        files = checkpoints(newest.parent)
+        # Later files are those that could not be read: they are no reason to remove good ones.
+        good = files[: files.index(newest) + 1] if newest in files else []
+        old = () if self.keep is None else good[: -self.keep]
+        for path in (*state.drafts, *old):
+            path.unlink(missing_ok=True)
+        state.drafts = ()
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint; the file is there in full or not at all."""
-    with replacing(path) as file:
-        torch.save(dict(content), file)
+def _goes_on(run: Any, newest: Path) -> bool:
+    """Whether a fit goes on after its end, for the first time."""
+    return bool(run.is_continued) and _epoch(newest) <= run.epoch
+
+
+def write(
+    path: Path,
+    content: Mapping[str, Any],
+    opening: Callable[[Path], AbstractContextManager[IO[bytes]]] = replacing,
+) -> None:
+    """Write a checkpoint; the file is there in full or not at all.
+
+    Args:
+        path: Where.
+        content: Plain data and tensors.
+        opening: ``replacing`` or ``creating``.
+
+    Raises:
+        OSError: The disk is full, for instance.
+    """
+    with opening(path) as file:
+        try:
+            torch.save(dict(content), file)
+        except RuntimeError as error:
+            # torch says of a full disk that it is at a wrong position in the file.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -101,6 +172,7 @@ def read(path: Path) -> dict[str, Any]:
         StateError: It is damaged, or of a later format.
     """
     try:
+        _check_sums(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise StateError(
@@ -112,7 +184,17 @@ def read(path: Path) -> dict[str, Any]:
             f"The checkpoint {path.name!r} is of another format.",
             why=f"this version of mlgraph reads format {FORMAT}",
         )
+    if not found.keys() >= {"identity", "run"}:
+        raise StateError(f"The checkpoint {path.name!r} is not complete.")
     return found
+
+
+def _check_sums(path: Path) -> None:
+    """Refuse a file of which a byte has changed, which torch would read as it is."""
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise zipfile.BadZipFile(f"the content of {broken!r} has changed")
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -123,7 +205,8 @@ def checkpoints(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    found = [(m, path) for path in folder.iterdir() if (m := _NAME.fullmatch(path.name))]
+    files = (path for path in folder.iterdir() if path.is_file())
+    found = [(m, path) for path in files if (m := _NAME.fullmatch(path.name))]
     order = sorted(found, key=lambda pair: (int(pair[0][1]), int(pair[0][2] or 0)))
     return [path for _, path in order]
 
@@ -156,14 +239,15 @@ def latest(folder: Path) -> dict[str, Any] | None:
 
     Raises:
         ConfigError: There is no such folder.
-        StateError: None of its checkpoints can be read.
+        StateError: None of its checkpoints can be read, or it is no folder for checkpoints.
     """
-    for part in sorted(folder.glob(f".*{DRAFT}")):
+    _refuse_alien(existing(folder))
+    for part in _drafts(folder):
         warnings.warn(f"{part.name!r} is incomplete, and is not used.", stacklevel=2)
-    files = checkpoints(existing(folder))
+    files = checkpoints(folder)
     for path in reversed(files):
         try:
-            return read(path)
+            return {**read(path), "folder": str(folder)}
         except StateError as error:
             warnings.warn(f"{error.what} It is not used.", stacklevel=2)
     if files:
@@ -220,6 +304,7 @@ def resumed(run: Run, saved: Mapping[str, Any]) -> None:
             mend="train for more epochs",
         )
     put_back(run, saved["run"])
+    run.resumed_from = str(saved.get("folder", ""))
 
 
 def _short(value: object) -> str:
@@ -230,11 +315,43 @@ def _short(value: object) -> str:
 def _refuse_alien(folder: Path) -> None:
     if not folder.exists():
         return
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else [folder.name]
-    alien = [n for n in names if not _NAME.fullmatch(n) and not n.endswith(DRAFT)]
+    paths = folder.iterdir() if folder.is_dir() else [folder]
+    known = (*checkpoints(folder), *_drafts(folder))
+    alien = sorted(path.name for path in paths if path not in known)
     if alien:
         raise StateError(
             f"{str(folder)!r} is no folder for checkpoints.",
             why=f"it holds {listing(alien)}",
             mend="choose an empty folder, or one that is not there yet",
         )
+
+
+def _drafts(folder: Path) -> list[Path]:
+    """What was being written when a process was killed, or is just now."""
+    return sorted(path for path in folder.glob(f".*{DRAFT}") if _DRAFT.fullmatch(path.name))
+
+
+def _is_same(folder: Path, other: str) -> bool:
+    return bool(other) and folder.resolve() == Path(other).resolve()
+
+
+def _make(folder: Path) -> None:
+    """Make the folder, and see whether files can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StateError(
+            f"No checkpoints can be written to {str(folder)!r}.",
+            why=f"{type(error).__name__}: {error.strerror}",
+            mend="choose another folder",
+        ) from error
+
+
+def _of_another_run(folder: Path, why: str) -> StateError:
+    return StateError(
+        f"{str(folder)!r} holds the checkpoints of another run.",
+        why=why,
+        mend="go on from it with resume=True, or choose another folder",
+    )

@@ -104,6 +104,7 @@ class Run:
         states: The memory of each of them, by its id.
         is_resumed: Whether it goes on where another run was saved.
         is_continued: Whether it is to train further than the other run was meant to.
+        resumed_from: The folder where that is, or the empty string.
         is_halted: Whether a callback ended it within an epoch.
         ended: How the last epoch left it, before the end changed weights; or why nobody knows.
         identity: What must be equal for another run to go on where this one was saved.
@@ -142,6 +143,7 @@ class Run:
     states: dict[str, Any] = attrs.field(factory=dict)
     is_resumed: bool = False
     is_continued: bool = False
+    resumed_from: str = ""
     is_halted: bool = False
     ended: Mapping[str, Any] | str = ""
     identity: Mapping[str, str] = attrs.field(factory=dict)

@@ -271,14 +271,15 @@ class Trainer(Node):
         """The folder of checkpoints to go on from; None for a run of its own."""
         if not self.resume:
             return None
-        if isinstance(self.resume, str):
-            return existing(Path(self.resume))
         paths = [Path(c.path) for c in callbacks if isinstance(c, Checkpoint) and c.enabled]
+        if isinstance(self.resume, str) and Path(self.resume) not in paths:
+            return existing(Path(self.resume))
         if not paths:
             raise ConfigError(
                 "resume=True needs the callback 'checkpoint', and there is none.",
                 mend='po("torch_callbacks", [callback("checkpoint", path=...)]), or resume=path',
             )
+        paths = [path for path in paths if self.resume in (True, str(path))]
         return paths[0] if paths[0].exists() else None
 
     def _training_data(self, descriptor: ModelDescriptor, ctx: Context) -> Batches:

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from threading import get_ident
 from time import perf_counter
 
+import attrs
 import numpy as np
 import pytest
 import torch
 
-from bench import data, import_time, quality, runtime
+from bench import data, import_time, quality, runtime, validated
 from bench.contestants import Setting
 from bench.relay import interleaved
 from bench.table import verdict
@@ -97,6 +100,45 @@ def test_mlgraph_does_the_same_training_as_the_loops_by_hand():
     )
 
 
+@pytest.mark.parametrize("metric", runtime.METRICS)
+def test_mlgraph_validates_and_remembers_what_the_loop_by_hand_does(metric):
+    setting = attrs.evolve(TINY, metric=metric, valid_rows=30)
+    given = argparse.Namespace(epochs=2, repeats=1, clock="wall")
+    found = runtime.measure(setting, ("hand", "mlgraph"), given)  # refuses scores that differ
+    assert {name: len(seconds) for name, seconds in found.seconds.items()} == {
+        "hand": 2,
+        "mlgraph": 2,
+    }
+
+
+def test_a_score_that_is_left_out_or_another_is_refused(monkeypatch):
+    setting = attrs.evolve(TINY, metric="rmse", valid_rows=30)
+    other = attrs.evolve(setting, valid_rows=29)
+    monkeypatch.setitem(
+        validated.VALIDATED, "other", lambda _, tick: validated.by_hand(other, tick)
+    )
+    monkeypatch.setattr(validated.Setting, "valid_data", other_rows(validated.Setting.valid_data))
+    with pytest.raises(AssertionError, match="disagree"):
+        runtime.refuse_other_work(setting, ["hand", "other"])
+
+
+def other_rows(real):
+    return lambda setting: tuple(tensor[: setting.valid_rows] for tensor in real(setting))
+
+
+def test_the_bar_is_drawn_in_the_time_of_mlgraph_and_the_screen_is_put_back(monkeypatch):
+    written, drawn, before = [], [], sys.stdout
+    monkeypatch.setattr(validated.Screen, "write", lambda self, text: written.append(text))
+    monkeypatch.setattr(validated._Bar, "refresh", lambda self: drawn.append(get_ident()))
+    monkeypatch.setattr(validated, "thread_time", itertools.count().__next__)
+    setting = attrs.evolve(TINY, metric="rmse", valid_rows=30, epochs=3)
+    with validated.rendering():
+        assert sys.stdout.isatty()
+        validated.with_mlgraph(setting, lambda loss: None)
+    assert sys.stdout is before
+    assert written and set(drawn) == {get_ident()} and len(drawn) >= 3
+
+
 def test_contestants_that_do_other_work_are_refused(monkeypatch):
     def lazy(setting, tick):
         for _ in range(setting.epochs):
@@ -124,6 +166,20 @@ def test_targets_are_missed_by_a_slow_loop_and_met_by_a_fast_one(capsys):
     assert "MISSED" in capsys.readouterr().out
 
 
+def test_with_validation_there_is_one_target(capsys):
+    fast, slow = (runtime.Result(TINY, result(x).seconds) for x in (1.0, 9.0))
+    assert verdict(runtime.targets_validated([fast]))
+    assert not verdict(runtime.targets_validated([fast, slow]))
+    assert "1.1 of hand" in capsys.readouterr().out
+
+
+def test_results_with_validation_do_not_replace_the_others(tmp_path):
+    pytest.importorskip("matplotlib")
+    found = runtime.Result(attrs.evolve(TINY, metric="rmse"), result(1.0).seconds)
+    runtime.write([found], tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"runtime_rmse.csv", "runtime_rmse.png"}
+
+
 def test_results_become_a_table_and_a_figure(tmp_path):
     pytest.importorskip("matplotlib")
     runtime.write([result(1.0)], tmp_path)
@@ -142,6 +198,13 @@ def test_the_benchmark_of_run_time_runs():
     printed = script("runtime.py", "--quick", "--epochs", "1", "--repeats", "1")
     assert "geometric mean" in printed
     assert ("lightning" in printed) == bool(importlib.util.find_spec("lightning"))
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_run_time_with_validation_runs():
+    printed = script("runtime.py", "--quick", "--validation", "--epochs", "1", "--repeats", "1")
+    assert "at most 1.1 of hand" in printed
+    assert ("skorch" in printed) == bool(importlib.util.find_spec("skorch"))
 
 
 # Quality

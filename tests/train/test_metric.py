@@ -12,6 +12,7 @@ import pytest
 
 from mlgraph.data.prediction import Prediction
 from mlgraph.errors import ConfigError, DataError, UnknownKeyError
+from mlgraph.train.formula import accuracy
 from mlgraph.train.metric import Metric, metric, metrics_for, resolve, score
 
 N = 40
@@ -384,3 +385,21 @@ def test_names_are_known_without_loading_scikit_learn() -> None:
         "; assert 'sklearn' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accuracy_is_that_of_scikit_learn_to_the_last_bit(classes, weighted):
+    from sklearn.metrics import accuracy_score
+
+    draws = np.random.default_rng(classes)
+    for rows in (1, 7, 500):
+        truth, guess = draws.integers(0, classes, (2, rows))
+        weights = draws.random(rows) if weighted else None
+        expected = float(accuracy_score(truth, guess, sample_weight=weights))
+        assert accuracy(truth, guess, sample_weight=weights) == expected
+
+
+def test_an_accuracy_of_no_rows_is_refused():
+    with pytest.raises(ValueError):
+        accuracy(np.array([], dtype=int), np.array([], dtype=int))

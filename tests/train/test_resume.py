@@ -1,23 +1,13 @@
-"""A graph whose fit was killed is fitted again, and goes on where it was."""
+"""A graph that saves itself is fitted again, and goes on where it was."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlgraph import ConfigError, StateError, Task, callback, nn, po
-
-PROGRAM = """
-import sys
-sys.path.insert(0, {folder!r})
-import test_resume as t
-fitted = t.graph({path!r}, resume={resume}).fit(t.task(), valid=0.25, seed=3)
-"""
 
 
 def task(n: int = 90) -> Task:
@@ -55,28 +45,6 @@ def same(one, other) -> None:
 
 def whole(tmp_path: Path):
     return graph(tmp_path / "whole").fit(task(), valid=0.25, seed=3)
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed_at_any_moment_is_resumed_bit_for_bit(tmp_path):
-    expected = whole(tmp_path)
-    random = np.random.default_rng(1)
-    killed = 0
-    for attempt in range(12):
-        path = tmp_path / f"killed_{attempt}"
-        code = PROGRAM.format(folder=str(Path(__file__).parent), path=str(path), resume=True)
-        process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code])
-        files = int(random.integers(1, 26))  # of thirty
-        while len(list(path.glob("*.ckpt"))) < files and process.poll() is None:
-            time.sleep(0.001)
-        time.sleep(float(random.uniform(0.0, 0.01)))
-        killed += process.poll() is None
-        process.kill()
-        process.wait()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("warnings.warn", lambda *_, **__: None)  # of a file half written
-            same(graph(path).fit(task(), valid=0.25, seed=3), expected)
-    assert killed >= 6
 
 
 def test_a_finished_fit_is_not_repeated(tmp_path):
@@ -123,3 +91,28 @@ def test_resuming_without_a_checkpoint_is_refused_before_training(tmp_path):
         plain.check(task())
     with pytest.raises(ConfigError, match="no folder"):
         plain.with_params(torch_model__resume=str(tmp_path / "none")).check(task())
+
+
+def test_a_script_that_names_its_own_folder_can_be_run_again_and_again(tmp_path):
+    path = tmp_path / "run"
+    again = graph(path, resume=str(path))
+    first = again.fit(task(), valid=0.25, seed=3)
+    same(again.fit(task(), valid=0.25, seed=3), first)
+
+
+def test_a_folder_of_something_else_is_no_folder_to_resume_from(tmp_path):
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    graph_ = graph(tmp_path / "run", resume=str(tmp_path))
+    with pytest.raises(StateError, match="thesis"):
+        graph_.fit(task(), valid=0.25, seed=3)
+
+
+def test_a_fit_that_stopped_early_is_over_when_it_is_resumed(tmp_path):
+    stopping = {"epochs": 30, "patience": 1, "monitor": "loss"}
+    first = graph(tmp_path / "run", **stopping).fit(task(), valid=0.25, seed=3)
+    assert first.trained().stopped and first.trained().epochs < 30
+    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+    again = graph(tmp_path / "run", **stopping).fit(task(), valid=0.25, seed=3)
+    same(again, first)
+    assert again.trained().best_epoch == first.trained().best_epoch
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == files
