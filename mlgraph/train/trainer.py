@@ -38,7 +38,8 @@ from mlgraph.train.lossfn import class_weights
 from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
-from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
+from mlgraph.train.objective import Loss, default_loss
+from mlgraph.train.optimizer import Optimizer, default_optimizer
 from mlgraph.train.prepare import (
     check_batches,
     check_weights,
@@ -153,6 +154,8 @@ class Trainer(Node):
         check_weights(built)
         check_batches(built, len(descriptor.inputs.task), self.batch_size)
         notes = [f"{n_parameters(built):,} parameters"]
+        if setup.optimizer.groups:
+            notes.append(f"{len(setup.optimizer.parts(built))} groups of weights")
         if descriptor.loss is None:
             notes.append(f"the loss is {setup.loss!r}")
         if descriptor.optimizer is None:
@@ -237,7 +240,7 @@ class Trainer(Node):
         return Run(
             network=built,
             objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
-            optimizer=setup.optimizer.build(list(built.parameters())),
+            optimizer=setup.optimizer.build(built),
             batches=attrs.evolve(data, merge_last=has_batch_statistics(built)).to(device),
             plan=self._plan(),
             seed=ctx.seed,
