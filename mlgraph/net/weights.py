@@ -138,16 +138,16 @@ def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping
             f"Weights cannot be read from {str(path)!r}.", why=f"{type(error).__name__}: {error}"
         ) from error
     parts = found.values() if isinstance(found, Mapping) else ()
-    inner = [part for part in parts if _is_tensors(part)]
-    if not _is_tensors(found) and len(inner) == 1:
-        return inner[0]
-    if not _is_tensors(found):
+    inner: list[Mapping[str, Tensor]] = [part for part in parts if _is_tensors(part)]
+    if _is_tensors(found):
+        inner = [found]
+    if len(inner) != 1:
         raise StateError(
             f"{str(path)!r} holds no tensors by name.",
             why=f"it holds a {type(found).__name__}",
             mend="save module.state_dict()",
         )
-    return found
+    return inner[0]
 
 
 def _is_tensors(found: Any) -> bool:

@@ -57,7 +57,8 @@ class Optimizer(Description):
         """
         if isinstance(optimizer, Optimizer):
             options = {**optimizer.options, **(options or {})}
-            optimizer, groups = optimizer.cls, rows_of(groups) or optimizer.groups
+            groups = rows_of(groups) or optimizer.groups
+            optimizer = optimizer.cls
         described = cls.calling(known.optimizer(optimizer), options)
         described = attrs.evolve(described, groups=rows_of(groups))
         check_rows(described.groups, *described.accepted())
@@ -144,8 +145,9 @@ class Optimizer(Description):
         2
         """
         if not self.groups:
-            is_network = isinstance(parameters, nn.Module)
-            return list(parameters.parameters() if is_network else parameters)
+            if isinstance(parameters, nn.Module):
+                return list(parameters.parameters())
+            return list(parameters)
         if isinstance(parameters, nn.Module):
             return grouped(parameters, self.groups, self.rate)
         raise ConfigError(

@@ -5,6 +5,7 @@ Most do so by themselves, as they multiply. Those that are told a rate set it fo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def in_ratio(
         for name, value in arguments.items()
     }
     if maker in _COSINES and given.get("eta_min"):
-        return _COSINES[maker](shares, optimizer, **given)
+        maker = functools.partial(_COSINES[maker], shares)
     return maker(optimizer, **given)
 
 
