@@ -7,16 +7,18 @@ sel.type('float') & ~sel.match('^id_')
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from mlgraph.data.column import TYPES
 from mlgraph.data.selector import (
+    PARAMETER_KINDS,
     All,
     Both,
     Cardinality,
+    Kind,
     Match,
     Missing,
     Names,
@@ -58,14 +60,27 @@ class sel:
         >>> sel.type("int", "bool").pick_from("ab", {"a": "float", "b": "int"})
         ('b',)
         """
-        for name in types:
-            if name not in TYPES:
-                raise ConfigError(
-                    f"There is no feature type {name!r}.",
-                    why=f"the types are {listing(TYPES)}",
-                    mend=did_you_mean(name, TYPES),
-                )
+        _refuse_unknown("feature type", types, TYPES)
         return Type(types)
+
+    @staticmethod
+    def kind(*kinds: str) -> Selector:
+        """Parameters of a network of these kinds; one may be of several.
+
+        Args:
+            kinds: ``"bias"``: what is added, by its name. ``"norm"``: those of normalisations.
+                ``"embedding"``: of embeddings and tokenizers, and tokens. ``"vector"``: those of
+                one dimension or none.
+
+        Raises:
+            ConfigError: There is no such kind.
+
+        >>> kinds = {"fc.weight": frozenset(), "fc.bias": frozenset({"bias", "vector"})}
+        >>> sel.kind("bias", "norm").pick_from(kinds, kinds=kinds)
+        ('fc.bias',)
+        """
+        _refuse_unknown("kind of parameters", kinds, PARAMETER_KINDS)
+        return Kind(kinds)
 
     @staticmethod
     def names(*names: str, strict: bool = True) -> Selector:
@@ -141,6 +156,16 @@ class sel:
         sel.type('float')
         """
         return _read(content, functions or {})
+
+
+def _refuse_unknown(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"There is no {what} {name!r}.",
+                why=f"there are {listing(known)}",
+                mend=did_you_mean(name, known),
+            )
 
 
 def _read(content: Mapping[str, Any], functions: Mapping[str, Callable[..., bool]]) -> Selector:

@@ -19,6 +19,9 @@ import pyarrow.compute as pc
 from mlgraph.data.roles import unknown_column
 from mlgraph.errors import ConfigError
 
+# What a parameter of a network may be; one may be several of them, most are none.
+PARAMETER_KINDS = ("bias", "embedding", "norm", "vector")
+
 
 class Table(Protocol):
     """What a selector asks of a task."""
@@ -49,6 +52,15 @@ class Candidates:
     names: tuple[str, ...]
     types: Mapping[str, str] | None = None
     table: Table | None = None
+    kinds: Mapping[str, frozenset[str]] | None = None
+
+    def known_kinds(self, asking: str) -> Mapping[str, frozenset[str]]:
+        """The kinds of parameters, or an error that says who needs them."""
+        if self.kinds is None:
+            raise ConfigError(
+                f"{asking} chooses among the parameters of a network, and here are only names."
+            )
+        return self.kinds
 
     def known_types(self, asking: str) -> Mapping[str, str]:
         """The types, or an error that says who needs them."""
@@ -79,14 +91,22 @@ class Selector:
         return self._ordered(Candidates(task.features, task.types, task))
 
     def pick_from(
-        self, names: Iterable[str], types: Mapping[str, str] | None = None
+        self,
+        names: Iterable[str],
+        types: Mapping[str, str] | None = None,
+        kinds: Mapping[str, frozenset[str]] | None = None,
     ) -> tuple[str, ...]:
         """The names that are meant, in the order given.
 
+        Args:
+            names: What there is to choose from.
+            types: The types of columns.
+            kinds: The kinds of parameters.
+
         Raises:
-            ConfigError: The selector needs types, or data, and none are given.
+            ConfigError: The selector needs types, kinds or data, and none are given.
         """
-        return self._ordered(Candidates(tuple(names), types))
+        return self._ordered(Candidates(tuple(names), types, kinds=kinds))
 
     @staticmethod
     def of(value: object) -> Selector:
@@ -208,6 +228,23 @@ class Match(Selector):
 
     def __repr__(self) -> str:
         return f"sel.match({self.regex!r})"
+
+
+@attrs.frozen(repr=False)
+class Kind(Selector):
+    """Parameters of a network of some kinds."""
+
+    kinds: tuple[str, ...]
+
+    def picks(self, candidates: Candidates) -> frozenset[str]:
+        kinds = candidates.known_kinds(repr(self))
+        return frozenset(name for name in candidates.names if kinds[name] & {*self.kinds})
+
+    def __mlgraph_json__(self) -> dict[str, Any]:
+        return {"sel": "kind", "args": list(self.kinds)}
+
+    def __repr__(self) -> str:
+        return f"sel.kind({_words(self.kinds)})"
 
 
 @attrs.frozen(repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from mlgraph.errors import ConfigError, StateError, listing
+from mlgraph.data.selector import Nothing, Selector
+from mlgraph.errors import ConfigError, StateError, UnknownColumnError, did_you_mean, listing
 
 
 @attrs.frozen(repr=False)
@@ -56,6 +57,7 @@ def load_weights(
     source: Mapping[str, Tensor] | nn.Module | str | Path,
     *,
     rename: Mapping[str, str] | None = None,
+    fresh: Selector | str | Sequence[str] = (),
     strict: bool = True,
 ) -> Loaded:
     """Copy weights and buffers into a module, by name; nothing is copied if it is refused.
@@ -63,9 +65,12 @@ def load_weights(
     Args:
         module: The module, such as ``graph.network(...)``.
         source: Tensors by name, a module, or the path of a ``.safetensors`` file or of a state
-            dict that ``torch.save`` wrote; of that, tensors are read and nothing else.
+            dict that ``torch.save`` wrote; of that, tensors are read and nothing else. In a
+            checkpoint with other things, the one part that is tensors by name is meant.
         rename: Other beginnings of names: ``{"fc.": "head."}`` loads ``fc.weight`` into
-            ``head.weight``.
+            ``head.weight``, ``{"module.": ""}`` strips, and ``{"": "body."}`` adds one.
+        fresh: Weights of the module that keep what they have, such as a new head; the source may
+            have them, in other sizes, or not.
         strict: Refuse a source that does not fit in full; else what fits is loaded.
 
     Returns:
@@ -73,20 +78,24 @@ def load_weights(
 
     Raises:
         StateError: Names or sizes differ, and ``strict``; or the file cannot be read.
-        ConfigError: The file is of an unknown kind.
+        ConfigError: The file is of an unknown kind, or ``fresh`` chooses no weights.
 
     >>> module = nn.Linear(2, 1)
     >>> load_weights(module, {"weight": torch.ones(1, 2)}, strict=False)
     1 loaded; missing: 'bias'
+    >>> load_weights(module, {"weight": torch.ones(1, 2)}, fresh="bias")
+    1 loaded
     """
-    given = _renamed(tensors_of(source), rename or {})
     own = module.state_dict()
+    kept = _fresh(Selector.of(fresh) if fresh else Nothing(), own)
+    given = _without(kept, _renamed(tensors_of(source), rename or {}))
+    own = _without(kept, own)
     report = _compared(own, given)
     if strict and not report.complete:
         raise StateError(
             f"The weights do not fit the {type(module).__name__}.",
             why=repr(report),
-            mend="rename={...} maps names, strict=False loads what fits",
+            mend="rename={...} maps names, fresh=... spares a new head",
         )
     with torch.no_grad():
         for name in report.loaded:
@@ -115,19 +124,34 @@ def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping
             f"Weights cannot be read from {path.name!r}.",
             why=f"the kinds of files are {listing(_READERS)}",
         )
+    path = path.expanduser()
+    if not path.is_file():
+        raise StateError(
+            f"There is no file {str(path)!r}.",
+            where=f"in {str(Path.cwd())!r}" if not path.is_absolute() else "",
+            mend="nothing is downloaded: put the file there, or give the path where it is",
+        )
     try:
         found = reader(path)
     except Exception as error:
         raise StateError(
             f"Weights cannot be read from {str(path)!r}.", why=f"{type(error).__name__}: {error}"
         ) from error
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+    parts = found.values() if isinstance(found, Mapping) else ()
+    inner: list[Mapping[str, Tensor]] = [part for part in parts if _is_tensors(part)]
+    if _is_tensors(found):
+        inner = [found]
+    if len(inner) != 1:
         raise StateError(
             f"{str(path)!r} holds no tensors by name.",
             why=f"it holds a {type(found).__name__}",
             mend="save module.state_dict()",
         )
-    return found
+    return inner[0]
+
+
+def _is_tensors(found: Any) -> bool:
+    return isinstance(found, Mapping) and all(isinstance(v, Tensor) for v in found.values())
 
 
 def _safetensors(path: Path) -> Any:
@@ -144,14 +168,34 @@ _READERS = {
     ".safetensors": _safetensors,
     **dict.fromkeys((".pt", ".pth", ".bin"), _state_dict),
 }
+KINDS_OF_FILES = tuple(_READERS)
 
 
 def _renamed(tensors: Mapping[str, Tensor], new: Mapping[str, str]) -> dict[str, Tensor]:
     def name(old: str) -> str:
         start = max((s for s in new if old.startswith(s)), key=len, default="")
-        return new[start] + old.removeprefix(start) if start else old
+        return new.get(start, "") + old.removeprefix(start)
 
     return {name(old): tensor for old, tensor in tensors.items()}
+
+
+def _fresh(chosen: Selector, own: Mapping[str, Tensor]) -> frozenset[str]:
+    """The names that are meant, of which there has to be one."""
+    try:
+        found = chosen.pick_from(own)
+    except UnknownColumnError:
+        found = ()
+    if not found and not isinstance(chosen, Nothing):
+        raise ConfigError(
+            f"fresh={chosen!r} chooses no weights.",
+            why=f"the weights are {listing(own, 20)}",
+            mend=did_you_mean(getattr(chosen, "names", ("",))[0], own),
+        )
+    return frozenset(found)
+
+
+def _without(names: Collection[str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name not in names}
 
 
 def _compared(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Loaded:

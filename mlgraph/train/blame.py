@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mlgraph.errors import ConfigError, MLGraphError
-from mlgraph.train.objective import Optimizer
+from mlgraph.train.optimizer import Optimizer
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Losses and optimizers as values: described now, built when the network and the task are there."""
+"""Losses as values: described now, built when the task is there."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -235,106 +235,6 @@ class Loss(Description):
         return torch.zeros(2, n_classes), torch.zeros(2, dtype=torch.int64)
 
 
-@attrs.frozen(eq=False, repr=False)
-class Optimizer(Description):
-    """An optimizer and its options; made with ``Optimizer.of``.
-
-    >>> Optimizer.of("adamw", {"lr": 0.01})
-    adamw(lr=0.01)
-    """
-
-    what: ClassVar[str] = "optimizer"
-    hidden: ClassVar[frozenset[str]] = frozenset({"params"})
-    positional: ClassVar[int] = 1
-
-    @classmethod
-    def of(
-        cls,
-        optimizer: str | type[torch.optim.Optimizer] | Callable[..., Any] | Optimizer,
-        options: Mapping[str, Any] | None = None,
-    ) -> Optimizer:
-        """Describe an optimizer.
-
-        Args:
-            optimizer: A name (``"adam"``), a class, or a function of parameters and options.
-            options: Arguments of the class; what is left out is as torch has it.
-
-        Raises:
-            UnknownKeyError: No optimizer has this name.
-            UnknownParameterError: The optimizer has no such option.
-            ConfigError: The options have impossible values, or the optimizer needs a closure.
-
-        >>> Optimizer.of(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9})
-        sgd(lr=0.1, momentum=0.9)
-        """
-        if isinstance(optimizer, Optimizer):
-            merged = {**optimizer.options, **(options or {})}
-            return cls.of(optimizer.cls, merged) if options else optimizer
-        described = cls.calling(known.optimizer(optimizer), options)
-        # The first optimizer of a process takes seconds (torch imports its compiler).
-        untouched = described.native and not described.options
-        if not untouched and not described.is_open:
-            described._make([nn.Parameter(torch.zeros(2, 2))])
-        return described
-
-    @classmethod
-    def known(cls) -> Mapping[str, type[torch.optim.Optimizer]]:
-        """The classes of ``torch.optim`` by their names."""
-        return known.optimizers()
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The names of all optimizers.
-
-        >>> "rmsprop" in Optimizer.names()
-        True
-        """
-        return tuple(known.optimizers())
-
-    def build(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
-        """The optimizer of these parameters, or groups of parameters; fused where torch can.
-
-        Raises:
-            ConfigError: Torch refuses the parameters, or a tuning token is left in the options.
-
-        >>> Optimizer.of("sgd", {"lr": 0.1}).build(nn.Linear(2, 1).parameters()).defaults["lr"]
-        0.1
-        """
-        self.closed()
-        given = [_kept(item) for item in parameters]
-        if self._fusible(given):
-            try:
-                return self._make(given, fused=True)
-            except ConfigError:  # this version of torch cannot; what it can is no mistake
-                pass
-        return self._make(given)
-
-    def _make(self, parameters: Sequence[Any], **extra: bool) -> torch.optim.Optimizer:
-        try:
-            # Torch writes its defaults into groups it is given.
-            fresh = [dict(item) if isinstance(item, dict) else item for item in parameters]
-            made = self.cls(fresh, **{**self.options, **extra})
-        except Exception as error:
-            raise self.refusal(error) from error
-        if not isinstance(made, torch.optim.Optimizer):
-            raise ConfigError(
-                f"{self.name!r} does not make an optimizer.",
-                why=f"it returns a {type(made).__name__}",
-                mend="return a torch.optim.Optimizer",
-            )
-        return made
-
-    def _fusible(self, parameters: Sequence[Any]) -> bool:
-        chosen = any(self.options.get(name) is not None for name in ("fused", "foreach"))
-        special = any(self.options.get(name) for name in ("differentiable", "capturable"))
-        if chosen or special or not self.takes("fused"):
-            return False
-        tensors = list(_tensors_of(parameters))
-        devices = {tensor.device.type for tensor in tensors}
-        floating = all(tensor.is_floating_point() for tensor in tensors)
-        return floating and len(devices) == 1 and devices <= {"cpu", "cuda"}
-
-
 def default_loss(spec: Goal) -> Loss:
     """The loss of a task when none is chosen, as its kind says.
 
@@ -343,32 +243,3 @@ def default_loss(spec: Goal) -> Loss:
     mse()
     """
     return Loss.of(spec.type.loss(), spec.type.loss_options())
-
-
-def default_optimizer() -> Optimizer:
-    """The optimizer when none is chosen; ten times torch's learning rate, for small tables.
-
-    Differs from torch: no weight decay. A decay of 0.01 keeps every weight of an AdamW network
-    below 1 / 0.01 = 100 in size, the constant of a regression as well.
-
-    >>> default_optimizer()
-    adamw(lr=0.01, weight_decay=0.0)
-    """
-    return Optimizer.of("adamw", {"lr": 0.01, "weight_decay": 0.0})
-
-
-def _kept(item: Any) -> Any:
-    """A group whose parameters can be read more than once, or the parameter itself."""
-    if not isinstance(item, dict):
-        return item
-    inside = item["params"]
-    return {**item, "params": inside if isinstance(inside, Tensor) else list(inside)}
-
-
-def _tensors_of(parameters: Iterable[Any]) -> Iterator[Tensor]:
-    for item in parameters:
-        if isinstance(item, dict):
-            inside = item["params"]
-            yield from _tensors_of([inside] if isinstance(inside, Tensor) else inside)
-        else:
-            yield item[1] if isinstance(item, tuple) else item  # (name, parameter)

@@ -42,7 +42,8 @@ from mlgraph.train.lossfn import class_weights
 from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
-from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
+from mlgraph.train.objective import Loss, default_loss
+from mlgraph.train.optimizer import Optimizer, default_optimizer
 from mlgraph.train.parallel.together import data_parallel
 from mlgraph.train.prepare import (
     check_batches,
@@ -208,6 +209,8 @@ class Trainer(Node):
         check_weights(built)
         check_batches(built, len(descriptor.inputs.task), self.batch_size)
         notes = [f"{n_parameters(built):,} parameters"]
+        if setup.optimizer.groups:
+            notes.append(f"{len(setup.optimizer.parts(built))} groups of weights")
         if descriptor.loss is None:
             notes.append(f"the loss is {setup.loss!r}")
         if descriptor.optimizer is None:
@@ -307,7 +310,7 @@ class Trainer(Node):
         return Run(
             network=built,
             objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
-            optimizer=setup.optimizer.build(list(built.parameters())),
+            optimizer=setup.optimizer.build(built),
             batches=moved,
             sampling=sampling,
             plan=self._plan(),

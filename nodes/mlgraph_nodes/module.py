@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -13,8 +14,10 @@ from torch import nn
 from mlgraph.core.param import Mismatch, param
 from mlgraph.core.port import NAME, Port
 from mlgraph.core.value import canonical, digest, encode
-from mlgraph.errors import ConfigError
-from mlgraph.net.layer import Layer
+from mlgraph.data.selector import Selector
+from mlgraph.errors import ConfigError, MLGraphError, listing
+from mlgraph.net.layer import Layer, Start
+from mlgraph.net.weights import KINDS_OF_FILES, load_weights
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph_nodes.function import port_names, refuse_arguments, tensor_ports
 
@@ -27,6 +30,28 @@ def _kept(value: Any) -> Any:
     if isinstance(value, Kept) or (callable(value) and not is_other_class):
         return value
     raise Mismatch("a torch.nn.Module, a subclass of it, or a function that makes one")
+
+
+def _path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def file_of_weights(value: str) -> str | None:
+    """What is expected of the path of weights, if this is none.
+
+    >>> file_of_weights("mine.safetensors") is None, file_of_weights("DEFAULT") is None
+    (True, False)
+    """
+    if value.endswith(KINDS_OF_FILES):
+        return None
+    return (
+        f"a path to a file of type {listing(KINDS_OF_FILES)}; an argument of the module's own "
+        "called weights is passed in options={...}"
+    )
+
+
+def _chosen(value: Any) -> Any:
+    return Selector.of(value) if value else ()
 
 
 class Module(Layer):
@@ -44,9 +69,18 @@ class Module(Layer):
             single one is always called ``input``.
         outputs: Names of the output ports, one for each tensor that is returned.
         options: Arguments of the class or function, which may also be given as parameters.
+        weights: The path of a file with weights to start from: a state dict that ``torch.save``
+            wrote, of which tensors are read and nothing else, or ``.safetensors``. It is read
+            when a real network is made, and never downloaded.
+        rename: Other beginnings of the names in the file: ``{"model.": ""}`` strips one,
+            ``{"": "body."}`` adds one.
+        fresh: The weights that do not come from the file, such as those of a new head:
+            ``sel.match("^fc")``. All others have to be there, in their sizes.
 
     Raises:
-        ConfigError: It is no module, or is not made by these arguments.
+        ConfigError: It is no module, or is not made by these arguments; or the weights are no
+            file.
+        StateError: The file is not there, or its weights do not fit.
 
     >>> layer = Module.create([nn.Bilinear], dict(in1_features=3, in2_features=4, out_features=5))
     >>> layer.infer(TensorSpec(("batch", 3)), TensorSpec(("batch", 4)))
@@ -63,6 +97,9 @@ class Module(Layer):
         default=("output",), check=port_names, tags={"structure"}
     )
     options: Mapping[str, Any] = param(default={})
+    weights: str | None = param(default=None, convert=_path, check=file_of_weights)
+    rename: Mapping[str, str] = param(default={})
+    fresh: Any = param(default=(), convert=_chosen)
 
     def validate(self) -> None:
         kind = self._kind()
@@ -90,6 +127,14 @@ class Module(Layer):
         _refuse_lazy(module)
         # A function may return one and the same module each time.
         return module if isinstance(self.module, type) else _copied(module)
+
+    def initialize(self, module: nn.Module, ctx: Start) -> None:
+        if self.weights is None:
+            return
+        try:
+            load_weights(module, self.weights, rename=self.rename, fresh=self.fresh)
+        except MLGraphError as error:
+            raise error.at(f"node {self.default_id!r}") from error.__cause__
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Module, tuple[TensorSpec, ...]]]:

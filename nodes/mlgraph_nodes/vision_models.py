@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import attrs
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -82,6 +83,53 @@ def published(name: str, weights: str | None) -> Any:
         return {_file(entry): entry for entry in known.values()}.get(Path(weights).name)
     kind = type(known["DEFAULT"]).__name__
     return known.get(weights.removeprefix(f"{kind}."))
+
+
+@attrs.frozen
+class Preprocessing:
+    """What was done to the pictures that weights were trained on, as plain values.
+
+    In this order: resized so that the shorter side has a length, or to height and width; cut to
+    the middle; scaled to 0..1; normalised.
+
+    Args:
+        resize: One length, or height and width.
+        crop: Likewise.
+        mean: One number per channel.
+        std: Likewise.
+        interpolation: How pixels are interpolated: ``"bilinear"``, ``"bicubic"``, ...
+        antialias: Whether they are smoothed where the picture gets smaller.
+
+    >>> expected("resnet18", "DEFAULT").crop
+    (224,)
+    """
+
+    resize: tuple[int, ...]
+    crop: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bilinear"
+    antialias: bool = True
+
+
+def expected(name: str, weights: str | None) -> Preprocessing | None:
+    """What weights were trained on; None without weights, and for those of other files.
+
+    >>> expected("resnet18", "DEFAULT").resize, expected("resnet18", None)
+    ((256,), None)
+    """
+    entry = published(name, weights)
+    if entry is None:
+        return None
+    made = entry.transforms()
+    return Preprocessing(
+        resize=tuple(made.resize_size),
+        crop=tuple(made.crop_size),
+        mean=tuple(made.mean),
+        std=tuple(made.std),
+        interpolation=made.interpolation.value,
+        antialias=bool(made.antialias),
+    )
 
 
 def image_size(name: str, weights: str | None = None) -> int | None:

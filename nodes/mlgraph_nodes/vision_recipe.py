@@ -8,7 +8,7 @@ from typing import Any
 from mlgraph.catalogue import nn, po
 from mlgraph.core.compose import chain
 from mlgraph.core.graph import Graph
-from mlgraph_nodes.vision import preprocessing
+from mlgraph_nodes.vision_models import expected
 
 
 def vision(
@@ -21,8 +21,8 @@ def vision(
     """Train an image classifier of torchvision, or tune a pretrained one, with AdamW.
 
     With weights of torchvision, images between 0 and 1 are normalised by their means and
-    deviations; `preprocessing` tells what size they were trained on. Without weights, or with
-    those of another file, images are taken as they are.
+    deviations; `expected` tells what size they were trained on, and how they were resized.
+    Without weights, or with those of another file, images are taken as they are.
 
     Shape:
         input: ``(batch, 3, height, width)``.
@@ -40,9 +40,9 @@ def vision(
     ('normalize', 'vision', 'torch_optimizer', 'torch_model')
     """
     layer = nn("vision", name, weights=weights)
-    transform = preprocessing(name, layer.parameters()["weights"])
+    images = expected(name, layer.parameters()["weights"])
     return chain(
-        nn("normalize", transform.mean, transform.std) if transform else None,
+        nn("normalize", images.mean, images.std) if images else None,
         layer,
         po("torch_optimizer", "adamw", lr=lr),
         po("torch_model", **trainer),

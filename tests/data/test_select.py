@@ -49,6 +49,11 @@ PICKS = [
     (~(sel.names("a") | sel.names("b")), "cd"),
     (sel.names("a") & (sel.names("a") | sel.names("b")), "a"),
 ]
+KINDS = {
+    "conv.weight": frozenset(),
+    "conv.bias": frozenset({"bias", "vector"}),
+    "bn.weight": frozenset({"norm", "vector"}),
+}
 
 NEED_DATA = [
     (sel.missing(), "a"),
@@ -151,3 +156,22 @@ def test_selectors_that_say_nothing_are_refused() -> None:
 
 def test_the_target_is_never_picked() -> None:
     assert sel.match("y").pick(task()) == ()
+
+
+def test_parameters_are_chosen_by_kind() -> None:
+    def names(selector: Selector) -> tuple[str, ...]:
+        return selector.pick_from(KINDS, kinds=KINDS)
+
+    assert names(sel.kind("bias", "norm")) == ("conv.bias", "bn.weight")
+    assert names(~sel.kind("vector")) == ("conv.weight",)
+    assert names(sel.kind("embedding")) == ()
+    assert sel.from_json(sel.kind("bias").__mlgraph_json__()) == sel.kind("bias")
+    assert sel.kind("bias") != sel.kind("norm")
+
+
+def test_kinds_are_not_those_of_columns() -> None:
+    with pytest.raises(ConfigError, match="chooses among the parameters of a network"):
+        sel.kind("bias").pick(task())
+    with pytest.raises(ConfigError, match="no kind of parameters 'biass'") as caught:
+        sel.kind("biass")
+    assert "Did you mean 'bias'" in caught.value.mend

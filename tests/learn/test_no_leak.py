@@ -25,7 +25,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 
 from mlgraph import Callback, Node, Port, Task, nn, po, sel
 from mlgraph.core import run as walk
-from mlgraph.data.batch import Feed
+from mlgraph.data.feed import Feed
 from mlgraph.learn.supervised import GraphClassifier, GraphRegressor
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.trained import Trained

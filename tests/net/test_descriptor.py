@@ -16,7 +16,8 @@ from mlgraph.data.token import CategoricalToken, NumericToken
 from mlgraph.net.descriptor import Call, ModelDescriptor, Source, merged
 from mlgraph.net.network import network
 from mlgraph.tensor.spec import TensorSpec
-from mlgraph.train.objective import Loss, Optimizer
+from mlgraph.train.objective import Loss
+from mlgraph.train.optimizer import Optimizer
 
 
 def entering(task, *columns, id="numbers"):

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn as tnn
 
-from mlgraph import ConfigError, StateError, load_weights, nn
+from mlgraph import ConfigError, StateError, load_weights, nn, sel
 
 GRAPH = nn("linear", 3) >> nn("relu") >> nn("linear", 2, id="head")
 
@@ -77,3 +77,52 @@ def test_a_file_with_something_else_is_refused(tmp_path):
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
     with pytest.raises(StateError, match="no tensors by name"):
         load_weights(net(), tmp_path / "list.pt")
+
+
+def test_a_new_head_keeps_its_start():
+    source = net()
+    wider = nn("linear", 3) >> nn("relu") >> nn("linear", 5, id="head")
+    target = net(wider, seed=3)
+    before = target.head.weight.clone()
+    with pytest.raises(StateError, match="do not fit"):
+        load_weights(target, source)
+    report = load_weights(target, source, fresh=sel.match("^head"))
+    assert report.complete and report.loaded == ("linear.weight", "linear.bias")
+    assert torch.equal(target.head.weight, before)
+    assert torch.equal(target.linear.weight, source.linear.weight)
+
+
+def test_what_is_fresh_need_not_be_there():
+    body = {name: t for name, t in net().state_dict().items() if "head" not in name}
+    assert load_weights(net(), body, fresh=["head.weight", "head.bias"]).complete
+    with pytest.raises(ConfigError, match="chooses no weights") as caught:
+        load_weights(net(), body, fresh="head.weigth")
+    assert "'head.weight'" in caught.value.mend
+
+
+def test_beginnings_of_names_are_stripped_and_added():
+    module = tnn.Linear(4, 3)
+    wrapped = {f"module.body.{name}": t for name, t in module.state_dict().items()}
+    target = tnn.Linear(4, 3)
+    assert load_weights(target, wrapped, rename={"module.body.": ""}).complete
+    assert torch.equal(target.weight, module.weight)
+    target = tnn.Sequential(tnn.Linear(4, 3))
+    assert load_weights(target, module, rename={"": "0."}).complete
+
+
+def test_the_tensors_of_a_checkpoint_are_found(tmp_path):
+    source = net(seed=2)
+    saved = {"epoch": 3, "state_dict": source.state_dict(), "optimizer": {"lr": 0.1}}
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    target = net()
+    assert load_weights(target, tmp_path / "checkpoint.pt").complete
+    assert torch.equal(target.head.weight, source.head.weight)
+    torch.save({**saved, "ema": source.state_dict()}, tmp_path / "two.pt")
+    with pytest.raises(StateError, match="no tensors by name"):
+        load_weights(target, tmp_path / "two.pt")
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(StateError, match="There is no file") as caught:
+        load_weights(net(), tmp_path / "none.pt")
+    assert "nothing is downloaded" in caught.value.mend

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn as tnn
 
-from mlgraph import ConfigError, ShapeError, Task, nn
+from mlgraph import ConfigError, ShapeError, StateError, Task, nn, po, sel
 from mlgraph.errors import UnknownParameterError
 from mlgraph.net.network import network
 from mlgraph.tensor.spec import TensorSpec
@@ -186,3 +188,81 @@ def test_an_instance_without_weights_is_refused() -> None:
 def test_a_module_that_does_not_fit_is_refused_by_shape() -> None:
     with pytest.raises(ShapeError, match="module cannot accept"):
         nn("module", tnn.Linear(4, 2)).infer(X, name="module")
+
+
+class Body(tnn.Module):
+    """A backbone with a head, as libraries have them."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body = tnn.Sequential(tnn.Linear(1, 4), tnn.BatchNorm1d(4))
+        self.fc = tnn.Linear(4, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.fc(self.body(x))
+        return out
+
+
+def weights_of(source: tnn.Module, path: Path) -> Path:
+    if path.suffix == ".safetensors":
+        save_file(source.state_dict(), path)
+    else:
+        torch.save(source.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_class_starts_from_the_weights_of_a_file(name: str, tmp_path: Path) -> None:
+    source = Body(7)
+    path = weights_of(source, tmp_path / name)
+    layer = nn("module", Body, classes=1, weights=path, fresh=sel.match("^fc"))
+    built = layer.as_graph().network(("batch", 1), seed=1).module
+    assert torch.equal(built.body[0].weight, source.body[0].weight)
+    assert built.fc.weight.shape == (1, 4)
+    head = [nn("module", Body, classes=1).as_graph().network(("batch", 1), seed=1).module.fc]
+    assert torch.equal(built.fc.weight, head[0].weight)
+
+
+def test_names_in_the_file_are_renamed(tmp_path: Path) -> None:
+    source = Body(1)
+    path = weights_of(tnn.ModuleDict({"module": source}), tmp_path / "w.pt")
+    layer = nn("module", Body, classes=1, weights=path, rename={"module.": ""})
+    built = layer.as_graph().network(("batch", 1)).module
+    assert torch.equal(built.fc.weight, source.fc.weight)
+
+
+def test_the_file_is_read_when_the_training_begins_and_not_before(tmp_path: Path) -> None:
+    layer = nn("module", Body, classes=1, weights=tmp_path / "later.pt")
+    graph = layer >> po("torch_model", epochs=0, progress=False)
+    graph.check(TASK)
+    with pytest.raises(StateError, match="There is no file") as caught:
+        graph.fit(TASK)
+    assert "node 'module'" in str(caught.value) and "nothing is downloaded" in caught.value.mend
+    source = Body(1)
+    weights_of(source, tmp_path / "later.pt")
+    fitted = graph.fit(TASK)
+    assert torch.equal(fitted.module().module.fc.weight, source.fc.weight)
+    (tmp_path / "later.pt").unlink()
+    assert len(pickle.loads(pickle.dumps(fitted)).predict(TASK).response) == 2
+
+
+def test_weights_that_do_not_fit_name_the_node(tmp_path: Path) -> None:
+    path = weights_of(Body(7), tmp_path / "w.pt")
+    with pytest.raises(StateError, match="do not fit the Body") as caught:
+        nn("module", Body, classes=1, weights=path, id="mine").as_graph().network(("batch", 1))
+    assert "node 'mine'" in str(caught.value) and "fresh=" in caught.value.mend
+
+
+def test_what_is_no_file_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="weights='DEFAULT'") as caught:
+        nn("module", Body, classes=1, weights="DEFAULT")
+    assert "options={...}" in caught.value.why
+
+
+def test_a_class_may_have_an_argument_of_that_name() -> None:
+    class Weighted(tnn.Linear):
+        def __init__(self, weights: int) -> None:
+            super().__init__(1, weights)
+
+    layer = nn("module", Weighted, options={"weights": 5})
+    assert layer.infer(TensorSpec(("batch", 1)))[0].shape == ("batch", 5)

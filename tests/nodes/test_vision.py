@@ -19,6 +19,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import fx
 from torch import nn as tnn
+from torchvision.transforms import InterpolationMode, functional
 from torchvision.transforms import Normalize as TorchNormalize
 
 from mlgraph import ConfigError, DataError, ShapeError, StateError, Task, nn, po, tune
@@ -33,6 +34,7 @@ from mlgraph.tensor.spec import TensorSpec
 from mlgraph.testing.layer import check_layer
 from mlgraph_nodes.vision import ChannelNormalize, preprocessing
 from mlgraph_nodes.vision_models import (
+    expected,
     head,
     image_size,
     made,
@@ -656,7 +658,22 @@ def test_the_preprocessing_of_weights_is_that_of_torchvision(name: str) -> None:
         assert image_size(name, weights) in (None, *found.crop_size)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b1", "vit_b_16", "inception_v3"])
+def test_what_weights_expect_is_known_as_plain_values(name: str) -> None:
+    for weights in pretrained(name):
+        found, made = expected(name, weights), preprocessing(name, weights)
+        assert found is not None
+        images = torch.rand(3, 301, 407)
+        size = [*found.resize]
+        ours = functional.resize(images, size, InterpolationMode(found.interpolation))
+        ours = functional.center_crop(ours, [*found.crop])
+        ours = functional.normalize(ours, [*found.mean], [*found.std])
+        assert torch.equal(made(images), ours)
+
+
 def test_without_weights_of_torchvision_no_preprocessing_is_known() -> None:
+    assert expected("resnet18", None) is None
+    assert expected("resnet18", "mine.pth") is None
     assert preprocessing("resnet18", None) is None
     assert preprocessing("resnet18", "mine.pth") is None
     assert preprocessing("resnet18", "there/resnet18-f37072fd.pth").crop_size == [224]

@@ -40,7 +40,7 @@ from mlgraph.tensor.stream import forked
 from mlgraph.testing import drawn
 from mlgraph.testing.layer import arriving
 from mlgraph.testing.rows import values
-from mlgraph.train.objective import default_optimizer
+from mlgraph.train.optimizer import default_optimizer
 from mlgraph.train.trained import Trained
 from mlgraph_nodes.target import TargetScale, with_target
 from mlgraph_nodes.trafo_base import LazyTransform

@@ -39,7 +39,8 @@ from mlgraph.tensor.spec import TensorSpec
 from mlgraph.train.callbacks.known import callback
 from mlgraph.train.callbacks.known import known as known_callbacks
 from mlgraph.train.metric import metric
-from mlgraph.train.objective import Loss, Optimizer
+from mlgraph.train.objective import Loss
+from mlgraph.train.optimizer import Optimizer
 
 
 def back(value: Any, allow: tuple[Any, ...] = ()) -> Any:

@@ -19,7 +19,8 @@ from mlgraph.core.param import tune
 from mlgraph.core.value import canonical
 from mlgraph.data.goal import Goal
 from mlgraph.errors import ConfigError, UnknownKeyError, UnknownParameterError
-from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
+from mlgraph.train.objective import Loss, default_loss
+from mlgraph.train.optimizer import Optimizer, default_optimizer
 
 
 def Spec(kind: str = "classification", **known: Any) -> Goal:
@@ -274,7 +275,8 @@ def test_every_loss_is_read_back_from_its_json(name: str) -> None:
 
 def test_the_canonical_form_is_the_same_in_another_process() -> None:
     code = (
-        "from mlgraph.train.objective import *; from mlgraph.core.value import canonical;"
+        "from mlgraph.train.objective import Loss; from mlgraph.core.value import canonical;"
+        "from mlgraph.train.optimizer import default_optimizer;"
         "print(canonical((Loss.of('huber'), default_optimizer())).decode())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

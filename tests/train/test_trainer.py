@@ -341,7 +341,7 @@ def test_predicting_no_rows_gives_no_rows():
 
 
 def test_every_optimizer_that_can_train_does():
-    from mlgraph.train.objective import Optimizer
+    from mlgraph.train.optimizer import Optimizer
 
     trained = 0
     for name in Optimizer.names():

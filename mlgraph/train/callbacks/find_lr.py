@@ -23,6 +23,7 @@ from mlgraph.data.feed import Feed
 from mlgraph.errors import ConfigError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callbacks.functions import Functions
+from mlgraph.train.groups import factors
 from mlgraph.train.running import Running
 
 
@@ -102,7 +103,7 @@ def find_lr(
     Args:
         graph: What is to be fitted.
         task: Data to fit it on.
-        low: The first rate.
+        low: The first rate, that of the optimizer; groups of weights keep their ratios to it.
         high: The last one; in between they rise by the same factor.
         steps: Number of steps.
         smoothing: How much of the average of the losses stays in each step.
@@ -154,9 +155,10 @@ class _Search:
     mean: float = 0.0
 
     def begin(self, run: Running) -> None:
-        """Set the rate of this step."""
-        for group in run.optimizer.param_groups:
-            group["lr"] = self.low * self.factor ** len(self.rates)
+        """Set the rate of this step; groups keep their ratios."""
+        rate = self.low * self.factor ** len(self.rates)
+        for group, factor in zip(run.optimizer.param_groups, factors(run.optimizer), strict=True):
+            group["lr"] = rate * factor
 
     def end(self, run: Running) -> None:
         """Note the loss; end after the last step, or when the loss has grown."""

@@ -18,6 +18,7 @@ from mlgraph.core.param import param
 from mlgraph.core.value import FrozenDict
 from mlgraph.errors import ConfigError, MLGraphError, StateError
 from mlgraph.train.callback import Callback
+from mlgraph.train.callbacks.ratio import in_ratio
 from mlgraph.train.running import Running
 
 Every = Literal["epoch", "step"]
@@ -64,6 +65,10 @@ class Scheduling:
 class Schedule(Callback):
     """Base of learning-rate schedules: a scheduler of torch, stepped at the right moments.
 
+    Groups of weights keep the ratios of their rates: what is given as one rate (``max_lr``,
+    ``eta_min``, ...) is that of the optimizer. A list is taken as it is, a rate per group: first
+    that of the weights in no group.
+
     Args:
         every: Whether it counts epochs or steps of the optimizer; None is what its class does.
 
@@ -99,7 +104,7 @@ class Schedule(Callback):
         arguments = {name: _thawed(value) for name, value in self.arguments().items()}
         if self.fills():
             arguments[str(self.length)] = total
-        return self.maker()(optimizer, **arguments)
+        return in_ratio(self.maker(), optimizer, arguments)
 
     def maker(self) -> Callable[..., LRScheduler]:
         """What makes the scheduler."""

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mlgraph.core.param import param
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.averages import Averages
+from mlgraph.train.groups import factors
 from mlgraph.train.running import Running
 
 
@@ -36,7 +37,8 @@ class Swa(Callback):
 
     Args:
         begin: The first epoch that counts.
-        lr: The learning rate to go to from there; None leaves it alone.
+        lr: The learning rate to go to from there; None leaves it alone. Groups of weights keep
+            their ratios to it.
         anneal_epochs: In how many epochs.
         anneal_strategy: Along a cosine or a line.
         update_norm: Find the statistics of batch normalisation anew, on the training data.
@@ -66,8 +68,9 @@ class Swa(Callback):
         groups = run.optimizer.param_groups
         if not state.rates:
             state.rates = [float(group["lr"]) for group in groups]
-        for group, rate in zip(groups, state.rates, strict=True):
-            group["lr"] = self.lr + (rate - self.lr) * self._left(run.epoch - self.begin + 1)
+        left = self._left(run.epoch - self.begin + 1)
+        for group, rate, factor in zip(groups, state.rates, factors(run.optimizer), strict=True):
+            group["lr"] = self.lr * factor + (rate - self.lr * factor) * left
 
     def on_epoch_end(self, run: Running, state: Averaging) -> None:
         """Add the weights of this epoch."""
@@ -91,9 +94,13 @@ class Swa(Callback):
 def update_norm(run: Running) -> None:
     """Find the statistics of batch normalisation for the weights as they are.
 
-    Nothing else of the network changes, and nothing is dropped out.
+    Nothing else of the network changes, and nothing is dropped out. A network in training may
+    hold some of its normalisations in eval mode: these keep their statistics.
     """
-    norms = [m for m in run.network.modules() if isinstance(m, _BatchNorm) and _tracks(m)]
+    network = run.network
+    held = {m for m in network.modules() if network.training and not m.training}
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and _tracks(m)]
+    norms = [norm for norm in norms if norm not in held]
     if not norms:
         return
     was_training, momenta = run.network.training, [norm.momentum for norm in norms]

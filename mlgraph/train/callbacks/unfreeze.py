@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal
 
 import attrs
+from torch import nn
 
 from mlgraph.core.param import param
 from mlgraph.core.value import FrozenDict
-from mlgraph.data.selector import Names, Nothing, Selector
-from mlgraph.errors import ConfigError, did_you_mean, listing
+from mlgraph.data.selector import Selector
+from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
+from mlgraph.train.chosen import chosen
 from mlgraph.train.running import Running
 
 
 @attrs.define
 class Trainable:
-    """The names of the weights that are trained; None before the training.
+    """The names of the weights that are trained, None before the training; and what is held.
 
     >>> Trainable().names is None
     True
     """
 
     names: list[str] | None = None
+    held: list[nn.Module] = attrs.field(factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The names; what is held follows from them."""
+        return {"names": self.names}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Put the names back."""
+        self.names = None if saved["names"] is None else list(saved["names"])
 
 
 class Unfreeze(Callback):
     """Train some of the weights at first, and let others join them later.
 
     Weights are chosen by name: ``sel.match("^linear_1")`` those of a layer, ``sel.all()``,
-    ``sel.none()``. What is not chosen at first is frozen, whatever it was before. Statistics of
-    batch normalisation are no weights, and move all the time.
+    ``sel.none()``; or by kind: ``sel.kind("norm")``. What is not chosen at first is frozen,
+    whatever it was before.
+
+    A module all of whose weights are frozen calculates as it does when predicting: the statistics
+    of its batch normalisations stay what they were, and nothing in it is dropped out. Those of a
+    pretrained network would otherwise move away from the weights they belong to, although these
+    are frozen.
 
     Args:
         starting_weights: The weights that are trained from the beginning.
         unfreeze: What joins them, and when: ``{"weights": sel.match("linear_1"), "epoch": 3}``
             from the beginning of that epoch, or with ``"step"`` of that batch, both from 1.
+        frozen: What frozen modules are: ``"eval"`` as above, or in mode ``"train"`` like all
+            others, statistics and dropout included, as torch leaves them.
 
     >>> from mlgraph.data.select import sel
     >>> plan = [{"weights": sel.all(), "epoch": 3}]
@@ -46,6 +64,7 @@ class Unfreeze(Callback):
 
     starting_weights: Any = param(convert=Selector.of)
     unfreeze: tuple[Any, ...] = param(default=(), convert=lambda value: _rows(value))
+    frozen: Literal["eval", "train"] = "eval"
 
     def validate(self) -> None:
         for row in self.unfreeze:
@@ -70,9 +89,8 @@ class Unfreeze(Callback):
 
     def on_train_begin(self, run: Running, state: Trainable) -> None:
         """Freeze, or go on where an earlier run was saved."""
-        if state.names is None:
-            state.names = list(self._picked(self.starting_weights, run))
-        _train_only(run, state.names)
+        first = self._picked(self.starting_weights, run)
+        self._train(first if state.names is None else state.names, run, state)
 
     def on_epoch_begin(self, run: Running, state: Trainable) -> None:
         """Unfreeze what is due in this epoch."""
@@ -88,46 +106,52 @@ class Unfreeze(Callback):
     def on_batch_begin(self, run: Running, state: Trainable) -> None:
         """Unfreeze what is due in this step."""
         self._unfreeze("step", run.global_step, run, state)
+        _hold(state)
 
-    def hook(self, event: str) -> Any:
-        if event == "on_batch_begin" and not any("step" in row for row in self.unfreeze):
-            return None
-        return super().hook(event)
+    def on_train_end(self, run: Running, state: Trainable) -> None:
+        """Hold what is frozen, for those who look at statistics now."""
+        _hold(state)
 
     def _unfreeze(self, unit: str, now: int, run: Running, state: Trainable) -> None:
         for row in self.unfreeze:
             if row.get(unit) == now:
-                names = {*(state.names or ()), *self._picked(row["weights"], run)}
-                state.names = [name for name, _ in run.network.named_parameters() if name in names]
-                _train_only(run, state.names)
+                self._train({*(state.names or ()), *self._picked(row["weights"], run)}, run, state)
+
+    def _train(self, names: Iterable[str], run: Running, state: Trainable) -> None:
+        """Train these weights, and no others."""
+        wanted = set(names)
+        state.names = [name for name, _ in run.network.named_parameters() if name in wanted]
+        _train_only(run, wanted)
+        for module in state.held:
+            module.train()
+        state.held = list(_frozen(run.network)) if self.frozen == "eval" else []
 
     def _picked(self, selector: Selector, run: Running) -> tuple[str, ...]:
-        names = [name for name, _ in run.network.named_parameters()]
-        wanted = selector.names if isinstance(selector, Names) and selector.strict else ()
-        missing = [name for name in wanted if name not in names]
-        found = () if missing else selector.pick_from(names)
-        if not found and not isinstance(selector, Nothing):
-            words = missing or _words(selector)
-            raise ConfigError(
-                f"{selector!r} chooses no weights.",
-                where=repr(self),
-                why=f"the weights are {listing(names, 20)}",
-                mend=next(filter(None, (did_you_mean(word, names) for word in words)), ""),
-            )
-        return found
+        return chosen(selector, run.network, repr(self))
 
 
-def _train_only(run: Running, names: Iterable[str]) -> None:
-    chosen = set(names)
+def _train_only(run: Running, names: Collection[str]) -> None:
     for name, parameter in run.network.named_parameters():
-        parameter.requires_grad_(name in chosen)
-        if name not in chosen:
+        parameter.requires_grad_(name in names)
+        if name not in names:
             parameter.grad = None  # the step of the optimizer would still use it
 
 
-def _words(selector: Selector) -> Sequence[str]:
-    regex = getattr(selector, "regex", "")
-    return [regex.strip("^$.*")] if regex else []
+def _frozen(module: nn.Module) -> Iterable[nn.Module]:
+    """The largest modules that have weights, all of them frozen."""
+    weights = list(module.parameters())
+    if weights and not any(weight.requires_grad for weight in weights):
+        yield module
+        return
+    for child in module.children():
+        yield from _frozen(child)
+
+
+def _hold(state: Trainable) -> None:
+    """Put what is held into eval mode, out of which each epoch takes the whole network."""
+    for module in state.held:
+        if module.training:
+            module.eval()
 
 
 def _rows(value: Any) -> Any:

@@ -9,6 +9,7 @@ from mlgraph.train.callback import ordered
 from mlgraph.train.callbacks.functions import Functions
 from mlgraph.train.callbacks.known import callback
 from mlgraph.train.loop import train
+from mlgraph.train.memory import load_state_dict, state_dict
 
 
 def network():
@@ -139,3 +140,107 @@ def test_the_time_may_be_left_open():
     assert list(chosen.tokens()) == ["unfreeze__0__epoch"]
     assert chosen.with_parameters({"unfreeze__0__epoch": 3}).unfreeze[0]["epoch"] == 3
     assert chosen != chosen.with_parameters({"unfreeze__0__epoch": 3})
+
+
+# What frozen modules do
+
+
+def with_norms():
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)),
+        nn.Dropout(0.5),
+        nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 1)),
+    )
+
+
+def modes(make_run, chosen, *callbacks, **plan):
+    """For each step, the modules in train mode, and the statistics of the first normalisation."""
+    run = make_run(network=with_norms(), **plan)
+    seen = []
+
+    def look(run):
+        training = [name for name, module in run.network.named_modules() if module.training]
+        seen.append((training, run.network[0][1].running_mean.clone()))
+
+    train(run, ordered([chosen, *callbacks, Functions(on_after_backward=look)]))
+    return seen, run
+
+
+BODY = {"0", "0.0", "0.1", "0.2"}
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_a_frozen_module_calculates_as_when_predicting_until_it_is_unfrozen(make_run, valid):
+    plan = {"weights": sel.all(), "epoch": 3}
+    chosen = callback("unfreeze", starting_weights=sel.match("^2"), unfreeze=plan)
+    seen, run = modes(make_run, chosen, valid=valid)
+    for training, mean in seen[:6]:
+        assert not BODY & set(training) and {"", "1", "2", "2.0"} <= set(training)
+        assert torch.equal(mean, torch.zeros(4))
+    for training, mean in seen[6:]:
+        assert BODY <= set(training) and mean.abs().sum() > 0
+    assert run.network[2][0].num_batches_tracked == 12
+    assert run.network[0][1].num_batches_tracked == 6
+
+
+def test_it_moves_on_within_an_epoch_too(make_run):
+    plan = {"weights": sel.match("^0"), "step": 5}
+    chosen = callback("unfreeze", starting_weights=sel.match("^2"), unfreeze=plan)
+    seen, _ = modes(make_run, chosen)
+    assert [BODY <= set(training) for training, _ in seen] == [False] * 4 + [True] * 8
+
+
+def test_frozen_modules_may_stay_in_training_as_torch_leaves_them(make_run):
+    chosen = callback("unfreeze", starting_weights=sel.match("^2"), frozen="train")
+    seen, run = modes(make_run, chosen)
+    assert all(BODY <= set(training) for training, _ in seen)
+    assert run.network[0][1].num_batches_tracked == 12
+
+
+def test_a_module_with_one_weight_in_training_trains(make_run):
+    chosen = callback("unfreeze", starting_weights=sel.names("0.1.bias") | sel.match("^2"))
+    seen, run = modes(make_run, chosen)
+    assert all({"0", "0.1", "0.2"} <= set(training) for training, _ in seen)
+    assert all("0.0" not in training for training, _ in seen)
+    assert run.network[0][1].num_batches_tracked == 12
+
+
+def test_a_frozen_body_gives_the_same_features_in_training_and_after(make_run):
+    run = make_run(network=with_norms())
+    x = run.batches.inputs[0]
+    before = run.network.eval()[0](x)
+    seen = []
+    watch = Functions(on_after_backward=lambda run: seen.append(run.network[0](x)))
+    train(run, [callback("unfreeze", starting_weights=sel.match("^2")), watch])
+    assert all(torch.equal(features, before) for features in seen)
+    assert torch.equal(run.network[0](x), before)
+
+
+def test_a_resumed_run_holds_what_is_frozen(make_run):
+    chosen = callback("unfreeze", starting_weights=sel.match("^2"))
+    _, run = modes(make_run, chosen, epochs=2)
+    fresh = make_run(network=with_norms())
+    state = chosen.start(fresh)
+    load_state_dict(state, state_dict(run.states["unfreeze"]))
+    chosen.on_train_begin(fresh, state)
+    fresh.network.train()
+    chosen.on_batch_begin(fresh, state)
+    assert not any(module.training for module in fresh.network[0].modules())
+    assert fresh.network[2].training
+
+
+@pytest.mark.parametrize(("frozen", "moved"), [("eval", False), ("train", True)])
+def test_the_statistics_of_an_average_are_not_those_of_a_frozen_body(make_run, frozen, moved):
+    chosen = callback("unfreeze", starting_weights=sel.match("^2"), frozen=frozen)
+    _, run = modes(make_run, chosen, callback("swa", begin=2))
+    assert torch.equal(run.network[0][1].running_mean, torch.zeros(4)) == (not moved)
+    assert run.network[2][0].running_mean.abs().sum() > 0
+
+
+def test_weights_can_be_chosen_by_kind(make_run):
+    chosen = callback("unfreeze", starting_weights=sel.kind("norm") | sel.match(r"^2\.1"))
+    run = make_run(network=with_norms())
+    train(run, [chosen])
+    trained = {name for name, p in run.network.named_parameters() if p.requires_grad}
+    norms = {f"{place}.{name}" for place in ("0.1", "2.0") for name in ("weight", "bias")}
+    assert trained == norms | {"2.1.weight", "2.1.bias"}
