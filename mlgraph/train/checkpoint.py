@@ -175,6 +175,7 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
         "batches": f"{run.batches.size} rows, shuffle={plan.shuffle}, accumulate={plan.accumulate}"
         f", drop_last={run.batches.drop_last}",
         "eval_freq": str(plan.eval_freq),
+        "precision": plan.precision,
         "data": _content(run.batches),
         "validation data": str(valid),
     }

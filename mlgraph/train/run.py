@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mlgraph.data.batch import Batch, TensorBatches
+from mlgraph.train.steps import Steps
 
 Scorer = Callable[[Tensor], Mapping[str, float]]
 
@@ -23,6 +24,7 @@ class Plan:
         shuffle: Draw a new row order in each epoch.
         eval_freq: Evaluate on validation data every so many epochs, and after the last.
         accumulate: Batches whose gradients make one step of the optimizer.
+        precision: The numbers the network computes in.
 
     >>> Plan(epochs=10).eval_freq
     1
@@ -32,6 +34,7 @@ class Plan:
     shuffle: bool = True
     eval_freq: int = 1
     accumulate: int = 1
+    precision: str = "32"
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +62,8 @@ class Run:
         plan: How long and how to train.
         seed: What the row order depends on.
         validation: What to evaluate on.
+        forward: What computes the network, if it is compiled or computes in other numbers.
+        steps: How gradients are made and used.
         epoch: The current epoch, from 1; before the first, 0.
         step: The current batch of the epoch, from 1; between two epochs, 0.
         global_step: The number of batches so far.
@@ -88,6 +93,8 @@ class Run:
     plan: Plan
     seed: int
     validation: Validation | None = None
+    forward: Callable[..., Tensor] | None = None
+    steps: Steps = attrs.field(factory=Steps)
     epoch: int = 0
     step: int = 0
     global_step: int = 0

@@ -42,6 +42,7 @@ def taken(run: Run) -> dict[str, Any]:
         "network": run.network.state_dict(),
         "trainable": [name for name, p in run.network.named_parameters() if p.requires_grad],
         "optimizer": run.optimizer.state_dict(),
+        "steps": run.steps.state_dict(),
         "callbacks": {name: memory.state_dict(state) for name, state in run.states.items()},
         "random": streams(run),
     }
@@ -60,6 +61,7 @@ def put_back(run: Run, saved: Mapping[str, Any]) -> None:
     for name, parameter in run.network.named_parameters():
         parameter.requires_grad_(name in saved["trainable"])
     run.optimizer.load_state_dict(saved["optimizer"])
+    run.steps.load_state_dict(saved["steps"])
     _remember(run, saved["callbacks"])
     for name in COUNTERS:
         setattr(run, name, saved[name])

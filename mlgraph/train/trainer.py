@@ -31,6 +31,7 @@ from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
 from mlgraph.train.callbacks.progress import Progress
 from mlgraph.train.checkpoint import Checkpoint, existing, identity, latest, resumed
+from mlgraph.train.compiled import backend_of, check_backend, compiled
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output, prediction
 from mlgraph.train.loop import apply_network, history_columns, train
@@ -39,6 +40,7 @@ from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.metric import resolve as resolve_metrics
 from mlgraph.train.objective import Loss, Optimizer, default_loss, default_optimizer
+from mlgraph.train.precision import Precision, computed, dtype_of, steps_of
 from mlgraph.train.prepare import (
     check_batches,
     check_weights,
@@ -51,6 +53,7 @@ from mlgraph.train.prepare import (
 )
 from mlgraph.train.run import Plan, Run, Validation
 from mlgraph.train.snapshot import kept_streams
+from mlgraph.train.threads import threads
 from mlgraph.train.trained import Trained
 
 
@@ -75,6 +78,12 @@ class Trainer(Node):
         shuffle: Draw a new row order in each epoch.
         drop_last: Leave out a last batch that is not full.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        precision: What the network computes in: ``"32"``, or as far as that is safe ``"bf16"``, or
+            ``"fp16"`` with scaled gradients. Weights, losses and outputs are always float32.
+        compile: Compile the network with ``torch.compile``: ``"off"``, ``"on"``, or ``"auto"``: on
+            CUDA if there are many steps, and not at all where the compiler fails. Any backend of
+            torch may be named.
+        num_threads: Threads torch computes with on the CPU; None leaves them alone.
         metrics: Scores on the validation data, by name or as functions.
         monitor: The score that early stopping watches; by default the first metric, else the loss.
         eval_freq: Validate every so many epochs, and after the last.
@@ -103,6 +112,9 @@ class Trainer(Node):
     shuffle: bool = True
     drop_last: bool = False
     device: str = param(default="auto", tags={"runtime"})
+    precision: Precision = "32"
+    compile: str = param(default="off", tags={"runtime"})
+    num_threads: int | None = param(default=None, lower=1, tags={"runtime"})
     metrics: Any = param(default=(), convert=lambda value: _as_tuple(value))
     monitor: str | None = None
     eval_freq: int = param(default=1, lower=1)
@@ -120,7 +132,7 @@ class Trainer(Node):
         setup = self._setup(descriptor, ctx)
         data = self._training_data(descriptor)
         saved = None if setup.folder is None else latest(setup.folder)
-        with kept_streams(), forked(ctx.seed, setup.device):
+        with threads(self.num_threads), kept_streams(), forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
             _train(run, setup, descriptor, saved)
         return (None,), _state(run, descriptor, setup)
@@ -133,9 +145,13 @@ class Trainer(Node):
         spec = state.descriptor.task
         if batches.rows == 0:
             return (prediction(torch.empty(0, spec.output_size), feed.task, spec),)
-        module = state.live(device)
-        with naming_layer(module, _layers(state.descriptor)):
-            output = apply_network(module, batches, state.descriptor.callbacks.values())
+        module, dtype = state.live(device), dtype_of(self.precision, device)
+        backend = backend_of(self.compile, device, batches.n_batches)
+        code = state.code(device, backend, self.compile != "auto") if backend else None
+        callbacks = state.descriptor.callbacks.values()
+        with threads(self.num_threads), naming_layer(module, _layers(state.descriptor)):
+            forward = computed(module, code, dtype, device)
+            output = apply_network(module, batches, callbacks, forward)
         return (prediction(output, feed.task, spec),)
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
@@ -165,9 +181,10 @@ class Trainer(Node):
         loss = descriptor.loss or default_loss(spec)
         counts = class_counts(descriptor.inputs.task, spec)
         device, (metrics, own), folder, *_ = _every(
-            partial(resolve_device, self.device),
+            partial(self._device),
             partial(self._scored, spec, ctx),
             partial(self._folder, descriptor.callbacks.values()),
+            partial(check_backend, self.compile),
             partial(check_output, descriptor),
             partial(loss.check, spec),
             partial(class_weights, spec, self.class_weight, counts),
@@ -181,6 +198,11 @@ class Trainer(Node):
             callbacks=(*descriptor.callbacks.values(), *own),
             folder=folder,
         )
+
+    def _device(self) -> torch.device:
+        device = resolve_device(self.device)
+        dtype_of(self.precision, device)
+        return device
 
     def _scored(
         self, spec: TaskSpec, ctx: Context
@@ -234,6 +256,8 @@ class Trainer(Node):
         check_batches(built, data.rows, self.batch_size)
         counts = class_counts(descriptor.inputs.task, spec)
         objective = setup.loss.build(spec, self.class_weight, counts)
+        backend = backend_of(self.compile, device, self.epochs * data.n_batches)
+        code = compiled(built, backend, must=self.compile != "auto") if backend else None
         return Run(
             network=built,
             objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
@@ -242,6 +266,8 @@ class Trainer(Node):
             plan=self._plan(),
             seed=ctx.seed,
             validation=self._validation(setup.metrics, descriptor, ctx, device),
+            forward=computed(built, code, dtype_of(self.precision, device), device),
+            steps=steps_of(self.precision, device),
         )
 
     def _plan(self) -> Plan:
@@ -250,6 +276,7 @@ class Trainer(Node):
             shuffle=self.shuffle,
             eval_freq=self.eval_freq,
             accumulate=self.accumulate,
+            precision=self.precision,
         )
 
     def _validation(
