@@ -270,6 +270,7 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
         f", drop_last={run.batches.drop_last}",
         "sampler": "none" if run.sampling is None else _named(run.sampling.sampler),
         "eval_freq": str(plan.eval_freq),
+        "precision": plan.precision,
         "data": run.batches.fingerprint,
         "validation data": str(valid),
     }

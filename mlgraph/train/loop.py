@@ -22,9 +22,11 @@ from torch import Tensor, nn
 from mlgraph.core.entry import node_seed
 from mlgraph.data.batch import Batches
 from mlgraph.errors import DataError
-from mlgraph.net.network import copied, direct
+from mlgraph.net.network import direct
 from mlgraph.train.callback import Callback, bound, predicting, with_ids
 from mlgraph.train.further import ended
+from mlgraph.train.interrupt import CtrlC
+from mlgraph.train.kept import Kept
 from mlgraph.train.run import Run, Validation
 from mlgraph.train.running import Predicting
 from mlgraph.train.trainscores import clean_scores, listening, running_scores
@@ -37,7 +39,8 @@ def train(
 ) -> Run:
     """Train until the plan is done, a callback stops it, or the user interrupts it.
 
-    An interruption keeps the weights of the last complete epoch.
+    An interruption keeps the last complete epoch: its weights, and what callbacks remembered
+    then. A second one is raised.
 
     Args:
         run: The run.
@@ -46,6 +49,7 @@ def train(
 
     Raises:
         DataError: The loss is not finite.
+        KeyboardInterrupt: The user interrupted it twice.
 
     >>> from mlgraph.train.run import Plan
     >>> network = nn.Linear(1, 1)
@@ -62,14 +66,18 @@ def train(
         resume(run)
         run.is_resumed = True
     events = bound(run.callbacks.values(), run.states.values(), run)
-    try:
-        _emit(events["on_train_begin"])
-        _epochs(run, events)
-        run.ended = ended(run)
-        _emit(events["on_train_end"])
-    finally:
-        _emit(events["on_exit"])
-        run.network.eval()
+    with CtrlC().heard() as ctrl_c:
+        try:
+            _emit(events["on_train_begin"])
+            _epochs(run, events, ctrl_c)
+            with ctrl_c.deferred():
+                run.ended = ended(run)
+                _emit(events["on_train_end"])
+        finally:
+            with ctrl_c.deferred():
+                _emit(events["on_exit"])
+                run.network.eval()
+    run.interrupted = ctrl_c.count > 0
     return run
 
 
@@ -100,17 +108,22 @@ def row_order(run: Run) -> Tensor | None:
     return order.to(run.batches.device)
 
 
-def _epochs(run: Run, events: Mapping[str, Any]) -> None:
-    complete = copied(run.network)
+def _epochs(run: Run, events: Mapping[str, Any], ctrl_c: CtrlC) -> None:
+    complete = Kept()
+    complete.keep(run)
     try:
         while (run.step or run.epoch < run.plan.epochs) and not run.stopped:
             _epoch(run, events)
-            _keep(run.network, complete)
+            with ctrl_c.deferred():
+                _end_epoch(run, events)
+                complete.keep(run)
+            ctrl_c.raise_if_due()
     except KeyboardInterrupt:
+        ctrl_c.accept()
         run.interrupted = True
-        # Between two epochs the network is what it should be, and the copy perhaps half made.
+        # Between two epochs the run is what it should be, and the copy perhaps half made.
         if len(run.history) < run.epoch:
-            run.network.load_state_dict(complete)
+            complete.put_back(run)
             run.epoch, run.step = len(run.history), 0
 
 
@@ -129,6 +142,9 @@ def _epoch(run: Run, events: Mapping[str, Any]) -> None:
         run.scores |= clean_scores(run)
         run.scores |= _evaluate(run, run.validation, events)
         _emit(events["on_valid_end"])
+
+
+def _end_epoch(run: Run, events: Mapping[str, Any]) -> None:
     run.history.append({"epoch": run.epoch, **run.scores})
     run.step = 0
     _emit(events["on_epoch_end"])
@@ -136,11 +152,12 @@ def _epoch(run: Run, events: Mapping[str, Any]) -> None:
 
 def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
     """One pass over the data, or the rest of one; the mean loss."""
-    forward = listening(direct(run.network), run)
-    objective, optimizer = run.objective, run.optimizer
+    forward = listening(run.forward or direct(run.network), run)
+    objective, optimizer, differentiate = run.objective, run.optimizer, run.steps.backward()
     begin, backward, end = (
         events[name] for name in ("on_batch_begin", "on_after_backward", "on_batch_end")
     )
+    backward, step = (*run.steps.before(optimizer), *backward), run.steps.step(optimizer)
     run.order, run.sizes = _visited(run)
     losses, shares, updated = run.losses, _shares(run), True
     run.network.train()
@@ -159,16 +176,17 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
             loss = objective.weighted(output, batch.target, batch.weights)
         losses.append(loss.detach())
         if shares is None:
-            loss.backward()
+            differentiate(loss)
         else:
-            (loss * shares[run.step - 1]).backward()
+            differentiate(loss * shares[run.step - 1])
             updated = run.has_updated
         if updated:
             _emit(backward)
-            optimizer.step()
+            step()
         _emit(end)
         if run.is_halted:
             break
+    run.steps.check(run.epoch)
     return _mean_loss(run, losses)
 
 
@@ -212,13 +230,14 @@ def _not_finite(run: Run, values: Tensor) -> DataError:
 def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> dict[str, float]:
     """Loss and metrics on the validation data."""
     begin, end = events["on_valid_batch_begin"], events["on_valid_batch_end"]
+    forward = run.forward or run.network
     outputs: list[Tensor] = []
     run.network.eval()
     with torch.no_grad():
         for batch in validation.batches.epoch():
             run.batch = batch
             _emit(begin)
-            outputs.append(run.network(*batch.inputs))
+            outputs.append(forward(*batch.inputs))
             _emit(end)
         output = validation.whole(torch.cat(outputs))
         loss = _whole_loss(run.objective, output, validation.batches)
@@ -234,9 +253,18 @@ def _whole_loss(objective: Any, output: Tensor, batches: Batches) -> float:
 
 
 def apply_network(
-    network: nn.Module, batches: Batches, callbacks: Iterable[Callback] = ()
+    network: nn.Module,
+    batches: Batches,
+    callbacks: Iterable[Callback] = (),
+    forward: Callable[..., Tensor] | None = None,
 ) -> Tensor:
     """The outputs of a network for all rows, on the CPU; nothing is learned or dropped.
+
+    Args:
+        network: The network.
+        batches: The rows.
+        callbacks: What happens beside it.
+        forward: What computes the network, if it is compiled or computes in other numbers.
 
     Shape:
         returns: ``(rows, ...)``.
@@ -254,18 +282,11 @@ def apply_network(
         _emit(events["on_predict_begin"])
         for run.batch in batches.epoch():
             run.step += 1
-            run.output = network(*run.batch.inputs)
+            run.output = (forward or network)(*run.batch.inputs)
             outputs.append(run.output.cpu())
             _emit(events["on_predict_batch_end"])
         _emit(events["on_predict_end"])
         return torch.cat(outputs)
-
-
-def _keep(network: nn.Module, kept: Mapping[str, Tensor]) -> None:
-    """Copy the weights into tensors made before."""
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            kept[name].copy_(tensor)
 
 
 def _emit(event: tuple[Callable[[], None], ...]) -> None:

@@ -6,7 +6,7 @@ class whose fields are memories, or an object with ``state_dict`` and ``load_sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -15,8 +15,21 @@ import torch
 from mlgraph.errors import StateError, listing
 
 
-def state_dict(state: Any) -> Any:
-    """A copy of a memory as None, numbers, strings, tensors on the CPU, lists and dicts of these.
+def to_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of a tensor on the CPU.
+
+    >>> to_cpu(torch.zeros(1, requires_grad=True))
+    tensor([0.])
+    """
+    return tensor.detach().to("cpu", copy=True)
+
+
+def state_dict(state: Any, copy: Callable[[torch.Tensor], torch.Tensor] = to_cpu) -> Any:
+    """A copy of a memory as None, numbers, strings, tensors, lists and dicts of these.
+
+    Args:
+        state: The memory.
+        copy: What copies its tensors.
 
     Raises:
         StateError: Something in it is of another kind.
@@ -31,15 +44,15 @@ def state_dict(state: Any) -> Any:
     if state is None or isinstance(state, (bool, int, float, str)):
         return state
     if isinstance(state, torch.Tensor):
-        return state.detach().to("cpu", copy=True)
+        return copy(state)
     if isinstance(state, (list, tuple)):
-        return [state_dict(item) for item in state]
+        return [state_dict(item, copy) for item in state]
     if isinstance(state, Mapping):
-        return {_name(key): state_dict(item) for key, item in state.items()}
+        return {_name(key): state_dict(item, copy) for key, item in state.items()}
     if hasattr(state, "state_dict"):
-        return state_dict(state.state_dict())
+        return state_dict(state.state_dict(), copy)
     if attrs.has(type(state)):
-        return {name: state_dict(getattr(state, name)) for name in _fields(state)}
+        return {name: state_dict(getattr(state, name), copy) for name in _fields(state)}
     raise StateError(
         f"A {type(state).__name__} cannot be saved.",
         why="a callback may remember numbers, strings, tensors, lists and dicts",

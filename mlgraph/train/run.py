@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mlgraph.data.batch import Batch, Batches
 from mlgraph.train.callback import Callback
 from mlgraph.train.sampling import Sampling
+from mlgraph.train.steps import Steps
 
 Scorer = Callable[[Tensor, Any], Mapping[str, float]]
 
@@ -25,6 +26,7 @@ class Plan:
         shuffle: Draw a new row order in each epoch.
         eval_freq: Evaluate on validation data every so many epochs, and after the last.
         accumulate: Batches whose gradients make one step of the optimizer.
+        precision: The numbers the network computes in.
 
     >>> Plan(epochs=10).eval_freq
     1
@@ -34,6 +36,7 @@ class Plan:
     shuffle: bool = True
     eval_freq: int = 1
     accumulate: int = 1
+    precision: str = "32"
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +90,8 @@ class Run:
         validation: What to evaluate on.
         sampling: What draws the rows of an epoch; None: all of them, as the plan says.
         training: How training rows are scored; None where they are not.
+        forward: What computes the network, if it is compiled or computes in other numbers.
+        steps: How gradients are made and used.
         epoch: The current epoch, from 1; before the first, 0.
         step: The current batch of the epoch, from 1; between two epochs, 0.
         global_step: The number of batches so far.
@@ -126,6 +131,8 @@ class Run:
     validation: Validation | None = None
     sampling: Sampling | None = None
     training: TrainScores | None = None
+    forward: Callable[..., Tensor] | None = None
+    steps: Steps = attrs.field(factory=Steps)
     epoch: int = 0
     step: int = 0
     global_step: int = 0

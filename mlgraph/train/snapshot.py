@@ -49,6 +49,7 @@ def taken(run: Run) -> dict[str, Any]:
         "network": run.network.state_dict(),
         "trainable": [name for name, p in run.network.named_parameters() if p.requires_grad],
         "optimizer": run.optimizer.state_dict(),
+        "steps": run.steps.state_dict(),
         "callbacks": {id: _memory(run.callbacks.get(id), s) for id, s in run.states.items()},
         "random": streams(run),
     }
@@ -70,6 +71,7 @@ def put_back(run: Run, saved: Mapping[str, Any]) -> None:
         parameter.requires_grad_(name in saved["trainable"])
     # Torch would go on with the very tensors that were saved.
     run.optimizer.load_state_dict(copy.deepcopy(saved["optimizer"]))
+    run.steps.load_state_dict(saved["steps"])
     _remember(run, saved["callbacks"])
     for name in COUNTERS:
         setattr(run, name, saved[name])

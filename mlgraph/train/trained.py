@@ -15,6 +15,7 @@ from torch import Tensor, fx
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import load_tensors, network
 from mlgraph.tensor.stream import forked
+from mlgraph.train.compiled import Compiled, compiled
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -73,6 +74,15 @@ class Trained:
         """The same without what only further training needs."""
         return attrs.evolve(self, ended="it was dropped")
 
+    def code(self, device: torch.device, backend: str, must: bool) -> Compiled:
+        """The same compiled, with the code of the last call in this process."""
+        with _LOCK:
+            module, kept = self.live(device), _CODE.setdefault(self, {})
+            key = (str(device), backend, must)
+            if key not in kept:
+                kept[key] = compiled(module, backend, must=must)
+            return kept[key]
+
     def describe(self) -> str:
         """The state in one phrase."""
         return f"trained for {self.epochs} epochs"
@@ -83,4 +93,7 @@ class Trained:
 
 
 _LOCK = threading.RLock()
+_CODE: weakref.WeakKeyDictionary[Trained, dict[tuple[str, str, bool], Compiled]] = (
+    weakref.WeakKeyDictionary()
+)
 _LIVE: weakref.WeakKeyDictionary[Trained, dict[str, fx.GraphModule]] = weakref.WeakKeyDictionary()

@@ -33,6 +33,7 @@ from mlgraph.train.callback import Callback, joined
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
 from mlgraph.train.callbacks.progress import Progress
 from mlgraph.train.checkpoint import Checkpoint, existing, identity, latest, resumed
+from mlgraph.train.compiled import backend_of, check_backend, compiled
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output, prediction
 from mlgraph.train.findings import every
@@ -45,6 +46,7 @@ from mlgraph.train.metric import resolve as resolve_metrics
 from mlgraph.train.objective import Loss, default_loss
 from mlgraph.train.optimizer import Optimizer, default_optimizer
 from mlgraph.train.parallel.together import data_parallel
+from mlgraph.train.precision import Precision, computed, dtype_of, steps_of
 from mlgraph.train.prepare import (
     check_batches,
     check_weights,
@@ -61,6 +63,7 @@ from mlgraph.train.run import Plan, Run, Validation
 from mlgraph.train.sampler import batch_sampler_of, sampler_of, weighs
 from mlgraph.train.sampling import Sampling
 from mlgraph.train.snapshot import kept_streams
+from mlgraph.train.threads import threads
 from mlgraph.train.trained import Trained
 
 
@@ -89,6 +92,12 @@ class Trainer(Node):
             ``torch.utils.data``, or a function of the rows that gives one.
         batch_sampler: The same for whole batches, in the place of ``batch_size`` too.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        precision: What the network computes in: ``"32"``, or as far as that is safe ``"bf16"``, or
+            ``"fp16"`` with scaled gradients. Weights, losses and outputs are always float32.
+        compile: Compile the network with ``torch.compile``: ``"off"``, ``"on"``, or ``"auto"``: on
+            CUDA if there are many steps, and not at all where the compiler fails. Any backend of
+            torch may be named.
+        num_threads: Threads torch computes with on the CPU; None leaves them alone.
         metrics: Scores on the validation data, by name or as functions.
         metrics_train: Scores on the training data, as ``train_<name>``.
         metrics_train_from: ``"running"``: of the outputs as they come in an epoch, which costs
@@ -129,6 +138,9 @@ class Trainer(Node):
     sampler: Any = param(default=None, convert=sampler_of)
     batch_sampler: Any = param(default=None, convert=batch_sampler_of)
     device: str = param(default="auto", tags={"runtime"})
+    precision: Precision = "32"
+    compile: str = param(default="off", tags={"runtime"})
+    num_threads: int | None = param(default=None, lower=1, tags={"runtime"})
     metrics: Any = param(default=(), convert=lambda value: _as_tuple(value))
     metrics_train: Any = param(default=(), convert=lambda value: _as_tuple(value))
     metrics_train_from: Literal["running", "clean"] = "running"
@@ -174,7 +186,7 @@ class Trainer(Node):
         data = settled(self._training_data(descriptor, ctx), self.tensor_dataset)
         saved = None if setup.folder is None else latest(setup.folder)
         resume = resume or (None if saved is None else partial(resumed, saved=saved))
-        with kept_streams(), forked(ctx.seed, setup.device):
+        with threads(self.num_threads), kept_streams(), forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
             _train(run, setup, descriptor, resume)
         return _state(run, descriptor, setup)
@@ -187,10 +199,14 @@ class Trainer(Node):
         batches = batched(feed, tokens, None, None, size, seed=state.seed, loading=loading)
         if batches.rows == 0:
             return (prediction(torch.empty(0, spec.output_size), feed.task, spec),)
-        module = state.live(device)
+        module, dtype = state.live(device), dtype_of(self.precision, device)
         batches = batches.to(device)
-        with naming_layer(module, _layers(state.descriptor)):
-            output = apply_network(module, batches, state.descriptor.callbacks.values())
+        backend = backend_of(self.compile, device, batches.n_batches)
+        code = state.code(device, backend, self.compile != "auto") if backend else None
+        callbacks = state.descriptor.callbacks.values()
+        with threads(self.num_threads), naming_layer(module, _layers(state.descriptor)):
+            forward = computed(module, code, dtype, device)
+            output = apply_network(module, batches, callbacks, forward)
         task = feed.task if batches.kept is None else feed.task.take(batches.kept)
         return (prediction(output, task, spec),)
 
@@ -223,9 +239,10 @@ class Trainer(Node):
         loss = descriptor.loss or default_loss(spec)
         counts = class_counts(descriptor.inputs.task, spec)
         device, (metrics, metrics_train, own), folder, *_ = every(
-            partial(resolve_device, self.device),
+            partial(self._device),
             partial(self._scored, spec, ctx),
             partial(self._folder, descriptor.callbacks.values()),
+            partial(check_backend, self.compile),
             partial(check_output, descriptor),
             partial(loss.check, spec),
             partial(class_weights, spec, self.class_weight, counts),
@@ -239,6 +256,11 @@ class Trainer(Node):
             callbacks=joined(descriptor.callbacks, own),
             folder=folder,
         )
+
+    def _device(self) -> torch.device:
+        device = resolve_device(self.device)
+        dtype_of(self.precision, device)
+        return device
 
     def _scored(
         self, spec: TaskSpec, ctx: Context
@@ -307,6 +329,8 @@ class Trainer(Node):
         counts = class_counts(descriptor.inputs.task, spec)
         objective = setup.loss.build(spec, self.class_weight, counts)
         moved = (data.but(weights=None) if weighs(self.sampler) else data).to(device)
+        backend = backend_of(self.compile, device, self.epochs * data.n_batches)
+        code = compiled(built, backend, must=self.compile != "auto") if backend else None
         return Run(
             network=built,
             objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
@@ -322,6 +346,8 @@ class Trainer(Node):
                 moved,
                 self._predict_size() if self.metrics_train_from == "clean" else None,
             ),
+            forward=computed(built, code, dtype_of(self.precision, device), device),
+            steps=steps_of(self.precision, device),
         )
 
     def _plan(self) -> Plan:
@@ -330,6 +356,7 @@ class Trainer(Node):
             shuffle=self.shuffle,
             eval_freq=self.eval_freq,
             accumulate=self.accumulate,
+            precision=self.precision,
         )
 
     def _drawn(self, descriptor: ModelDescriptor, ctx: Context) -> None:

@@ -61,10 +61,10 @@ def clean_scores(run: Run) -> dict[str, float]:
     """
     if run.training is None or run.training.clean is None:
         return {}
+    forward = run.forward or run.network
     run.network.eval()
     with torch.no_grad():
-        batches = run.training.clean.epoch()
-        output = torch.cat([run.network(*batch.inputs) for batch in batches])
+        output = torch.cat([forward(*batch.inputs) for batch in run.training.clean.epoch()])
     run.network.train()
     kept = run.training.clean.kept
     return dict(run.training.scorer(output, None if kept is None else torch.from_numpy(kept)))

@@ -257,18 +257,18 @@ def test_an_interruption_keeps_the_last_complete_epoch(event):
 
 
 def test_an_interruption_between_two_epochs_loses_neither(monkeypatch):
-    from mlgraph.train import loop
+    from mlgraph.train.kept import Kept
 
-    real = loop._keep
+    real = Kept.keep
 
-    def half_made(network, kept):
+    def half_made(kept, run):
         if run.epoch == 3:
-            kept["weight"].zero_()
+            kept.state["network"]["weight"].zero_()
             raise KeyboardInterrupt
-        real(network, kept)
+        real(kept, run)
 
     run = make_run(epochs=9)
-    monkeypatch.setattr(loop, "_keep", half_made)
+    monkeypatch.setattr(Kept, "keep", half_made)
     train(run)
     monkeypatch.undo()
     three = train(make_run(epochs=3))

@@ -74,12 +74,23 @@ def _refuse_unlike(group: Group, mine: Mapping[str, str]) -> None:
 
 def _share(run: Run, group: Group) -> None:
     _refuse_running_scores(run)
+    _refuse_scaled_steps(run)
     mass, valid = masses(run.objective, run.batches), run.validation
     uneven = mass is not None or (valid is not None and valid.batches.weights is not None)
     if valid is not None:
         run.validation = _shared_validation(valid, run.objective, group)
     run.batches = cast(Any, Share(run.batches, group.rank, group.size, mass))
     run.objective = Summed(run.objective, even=not uneven)
+
+
+def _refuse_scaled_steps(run: Run) -> None:
+    if run.plan.precision == "fp16":
+        raise ConfigError(
+            "Several processes cannot train together in float16.",
+            where="parameter 'precision'",
+            why="each would leave out other steps than the others",
+            mend='torch_model(precision="bf16")',
+        )
 
 
 def _refuse_running_scores(run: Run) -> None:
