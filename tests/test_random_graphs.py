@@ -298,7 +298,7 @@ def _kind(key: str, cls: Any) -> Kind:
     }
     for name, value in getattr(cls, "example", {}).items():  # what is plausible for images
         if f"{key}.{name}" not in KNOWN:
-            values[name] = [repr(value)] * 3 + values[name]
+            values[name] = [repr(value)] * 20 + values[name]
     required = tuple(field.name for field in fields if field.default is attrs.NOTHING)
     return Kind(key, values, required, *_flow(cls))
 
