@@ -82,7 +82,7 @@ class ScaledSteps(Steps):
         self.scaler.step(optimizer)
         self.scaler.update()
         # Schedules of torch count the steps left out, but would warn if the first was.
-        optimizer._opt_called = True
+        optimizer._opt_called = True  # type: ignore[attr-defined]
 
     def check(self, epoch: int) -> None:
         """Refuse gradients that stay infinite or NaN however small the scale.
