@@ -95,6 +95,17 @@ class Lazy:
     def __attrs_post_init__(self) -> None:
         _ = self.spec  # what does not fit is refused where it is put together
 
+    @classmethod
+    def form(cls, spec: TensorSpec, fingerprint: str) -> Lazy:
+        """What is known without rows: enough for an empty column that was saved.
+
+        >>> Lazy.form(TensorSpec(("batch", 2)), "0").type == LazyType(TensorSpec(("batch", 2)), "0")
+        True
+        """
+        new = cls((Absent(spec, fingerprint),))
+        new.__dict__["fingerprint"] = fingerprint
+        return new
+
     @cached_property
     def source_spec(self) -> TensorSpec:
         """Shape and dtype of the rows before any operation."""
