@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from mlgraph.data.column import Column
-from mlgraph.data.lazy.column import Lazy, LazyTensor, append_lazy, as_lazy, match_lazy
+from mlgraph.data.lazy.column import LazyTensor, append_lazy, as_lazy, match_lazy
+from mlgraph.data.lazy.pending import Lazy
 from mlgraph.data.normalise import categories, codes_of, missing_values
 from mlgraph.errors import DataError, MLGraphError
 
