@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from mlgraph.data.column import Column
-from mlgraph.data.lazy.column import Lazy, LazyTensor, append_lazy, as_lazy, match_lazy
+from mlgraph.data.lazy.column import LazyTensor, append_lazy, as_lazy, match_lazy
+from mlgraph.data.lazy.pending import Lazy
 from mlgraph.data.normalise import categories, codes_of, missing_values
 from mlgraph.errors import DataError, MLGraphError
 
@@ -37,6 +38,8 @@ def convert(name: str, arrived: Column, wanted: Column) -> Column:
     if arrived.missing == len(arrived):
         nothing = missing_values(wanted.type, wanted.levels, len(arrived))
         return Column.of(nothing, wanted.stored.extra)
+    if isinstance(arrived.stored.extra, Lazy) and wanted.kind == "tensor":
+        raise _still_lazy(name, arrived, wanted)
     change = _CHANGES.get((arrived.kind, wanted.kind))
     if change is None:
         raise _refusal(name, arrived, wanted)
@@ -70,6 +73,15 @@ def _appended(name: str, upper: Column, lower: Column) -> Column:
         return append_lazy(as_lazy(upper), as_lazy(lower)).column
     except MLGraphError as error:
         raise error.at(f"column {name!r}") from None
+
+
+def _still_lazy(name: str, arrived: Column, wanted: Column) -> DataError:
+    return DataError(
+        f"The tensors of column {name!r} are lazy here and were in memory.",
+        where=f"column {name!r}",
+        why=f"expected {wanted.type}, arrived {LazyTensor(arrived)!r}",
+        mend="Pass them as an array: materialize(column, stacked=True).numpy().",
+    )
 
 
 def _to_lazy(name: str, arrived: Column, wanted: Column) -> Column:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from mlgraph.data.column import Column
-from mlgraph.data.lazy.column import LazyTensor, as_lazy, united
+from mlgraph.data.lazy.column import LazyTensor, as_lazy
 from mlgraph.data.lazy.dataset import DatasetSource, tensor_in
 from mlgraph.data.lazy.decode import CHANNELS
 from mlgraph.data.lazy.draws import Draw
 from mlgraph.data.lazy.encoded import Encoded
 from mlgraph.data.lazy.files import ImageFiles
 from mlgraph.data.lazy.memmap import MemmapSource
+from mlgraph.data.lazy.pending import united
 from mlgraph.data.lazy.reader import Reader
 from mlgraph.data.lazy.source import ArraySource, OnError, Source
 from mlgraph.errors import ConfigError, DataError, ShapeError

@@ -159,7 +159,8 @@ class Reader:
             slots.append(run(step.operation, step.key, slots[step.input], rows))
         found = {}
         for name, slot in zip(group.names, group.outputs, strict=True):
-            _check(slots[slot], self.specs[name], name, rows.ids)
+            if slot:  # what was fetched has been checked
+                _check(slots[slot], self.specs[name], name, rows.ids)
             found[name] = slots[slot].value()
         return found
 

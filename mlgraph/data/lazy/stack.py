@@ -60,15 +60,16 @@ class Stack:
 
     def odd(self, spec: TensorSpec) -> tuple[int, tuple[int, ...], torch.dtype] | None:
         """Place, shape and dtype of the first row that is not as the spec says."""
-        if not len(self):
-            return None
-        seen: Tensor | None = None
-        for place, row in enumerate(self._given[:1] if self._rows is None else self._rows):
-            if seen is not None and row.shape == seen.shape and row.dtype == seen.dtype:
-                continue
-            if not _as_promised(row, spec):
+        if self._together is not None:
+            shape, dtype = self._together.shape, self._together.dtype
+            promised = not shape[0] or _is_promised(shape[1:], dtype, spec)
+            return None if promised else (0, tuple(shape[1:]), dtype)
+        last = None
+        for place, row in enumerate(self.rows()):
+            form = (row.shape, row.dtype)
+            if form != last and not _is_promised(*form, spec):
                 return place, tuple(row.shape), row.dtype
-            seen = row
+            last = form
         return None
 
     @staticmethod
@@ -77,12 +78,14 @@ class Stack:
         return all(row.shape == shape and row.dtype == dtype for row in rows)
 
 
-def _as_promised(row: Tensor, spec: TensorSpec) -> bool:
+def _is_promised(shape: torch.Size, dtype: torch.dtype, spec: TensorSpec) -> bool:
     sizes = spec.shape[1:]
-    if row.dtype != spec.dtype or row.dim() != len(sizes):
+    if shape == sizes:
+        return dtype == spec.dtype
+    if dtype != spec.dtype or len(shape) != len(sizes):
         return False
     known: dict[str, int] = {}
-    for got, want in zip(row.shape, sizes, strict=True):
+    for got, want in zip(shape, sizes, strict=True):
         if got != (known.setdefault(want, got) if isinstance(want, str) else want):
             return False
     return True

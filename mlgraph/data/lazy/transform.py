@@ -71,7 +71,6 @@ class Transform(Operation):
 
     def infer(self, spec: TensorSpec) -> TensorSpec:
         self.rule.check(self.id, spec)
-        _ = self.run  # made before it is tried out on tensors without data, as some hold tensors
         if self.rule.colours and isinstance(spec.shape[-3], str):
             found = [self._inferred(_with_channels(spec, size)) for size in (1, 3)]
             return _with_channels(found[0], _one_size(spec, found))
@@ -86,7 +85,7 @@ class Transform(Operation):
         """
         from torchvision.transforms import v2
 
-        with torch.device("cpu"):
+        with torch.device("cpu"):  # also while shapes are found on tensors without data
             arguments = {name: _argument(name, value) for name, value in self.params.items()}
             if not self.name[0].isupper():
                 return partial(getattr(v2.functional, self.name), **arguments)

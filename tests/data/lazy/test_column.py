@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mlgraph.data.column import Column
-from mlgraph.data.lazy.column import Lazy, LazyTensor, LazyType, append_lazy, as_lazy, united
+from mlgraph.data.lazy.column import LazyTensor, append_lazy, as_lazy
 from mlgraph.data.lazy.make import materialize
 from mlgraph.data.lazy.operation import Function
+from mlgraph.data.lazy.pending import Lazy, LazyType, united
 from mlgraph.data.lazy.source import ArraySource
 from mlgraph.errors import DataError, ShapeError
 from mlgraph.tensor.spec import TensorSpec

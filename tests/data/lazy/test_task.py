@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlgraph import Task, lazy, materialize, sel
+from mlgraph import MLGraphError, Task, lazy, materialize, nn, po, sel
 from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.lazy.memmap import MemmapSource
 from mlgraph.data.lazy.operation import Function
@@ -93,6 +93,18 @@ def test_lazy_tensors_do_not_become_numbers():
     task = Task({"image": [1.0, 2.0]})
     with pytest.raises(DataError, match="'image' is tensor here and was float"):
         task.like({"image": lazy(torch.ones(2, 2))})
+
+
+def test_lazy_tensors_do_not_stand_for_those_in_memory():
+    task = Task({"image": np.ones((4, 2, 2))})
+    with pytest.raises(DataError, match="are lazy here and were in memory"):
+        task.like({"image": task.lazy("image")})
+
+
+def test_lazy_tensors_do_not_enter_as_numbers(task):
+    graph = po("ingress_num") >> nn("linear", 2) >> nn("head") >> po("torch_model", epochs=1)
+    with pytest.raises(MLGraphError, match="image"):
+        graph.fit(task, seed=1)
 
 
 def test_rows_of_another_source_go_below(task):
