@@ -123,6 +123,7 @@ def result(name: str) -> dict:
 
 
 class _Fail(Callback):
+    key = "fail"
     rank: int = 1
 
     def on_batch_begin(self, run, state):
@@ -135,6 +136,8 @@ DEATHS = {("0", "0", 7), ("1", "1", 10)}  # first of one process, then of the ot
 
 class _Kill(Callback):
     """Ends the process as a fault of the machine would."""
+
+    key = "kill"
 
     def on_batch_end(self, run, state):
         here = os.environ["TORCHELASTIC_RESTART_COUNT"], os.environ["RANK"], run.global_step
