@@ -177,7 +177,7 @@ def test_statistics_of_batch_norm_are_averaged_and_other_buffers_are_those_of_th
     assert one.network.n == other.network.n == 3 * (4 + 4 + 2)
 
 
-class StopIn(Callback):
+class _Halting(Callback):
     """Stops in one process only."""
 
     rank: int = 0
@@ -192,8 +192,8 @@ class StopIn(Callback):
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("now", [True, False])
 def test_a_wish_of_one_process_to_stop_ends_all(rank, now, ranks):
-    runs = trained(ranks, callbacks=lambda me: [StopIn(rank=rank, me=me, now=now)])
-    alone = train(made(), [StopIn(now=now)])
+    runs = trained(ranks, callbacks=lambda me: [_Halting(rank=rank, me=me, now=now)])
+    alone = train(made(), [_Halting(now=now)])
     for run in runs:
         assert (run.stopped, run.epoch, run.global_step) == ("here", 2, alone.global_step)
         assert run.history[-1]["train_loss"] == pytest.approx(alone.history[-1]["train_loss"])

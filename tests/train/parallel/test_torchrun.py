@@ -122,7 +122,8 @@ def result(name: str) -> dict:
 # What runs in the processes -----------------------------------------------------------------------
 
 
-class Fail(Callback):
+class _Fail(Callback):
+    key = "fail"
     rank: int = 1
 
     def on_batch_begin(self, run, state):
@@ -133,8 +134,10 @@ class Fail(Callback):
 DEATHS = {("0", "0", 7), ("1", "1", 10)}  # first of one process, then of the other
 
 
-class Kill(Callback):
+class _Kill(Callback):
     """Ends the process as a fault of the machine would."""
+
+    key = "kill"
 
     def on_batch_end(self, run, state):
         here = os.environ["TORCHELASTIC_RESTART_COUNT"], os.environ["RANK"], run.global_step
@@ -169,7 +172,9 @@ def rates() -> list[float]:
 
 def failure() -> list[str]:
     """Errors of each process in turn, who live on."""
-    graphs = [mlp(numbers(), before=po("torch_callbacks", [Fail(rank=rank)]))[0] for rank in (0, 1)]
+    graphs = [
+        mlp(numbers(), before=po("torch_callbacks", [_Fail(rank=rank)]))[0] for rank in (0, 1)
+    ]
     return [error_of(lambda graph=graph: graph.fit(numbers(), seed=1)) for graph in graphs]
 
 
@@ -198,7 +203,7 @@ def noise(path: str, *more: Callback) -> list:
 
 
 def killed(folder: str) -> None:
-    found = noise(f"{folder}/run", Kill())
+    found = noise(f"{folder}/run", _Kill())
     Path(folder, f"{os.environ['RANK']}.json").write_text(json.dumps(found))
 
 
