@@ -65,7 +65,7 @@ class Checkpoint(Callback):
 
     def _would_overwrite(self, run: Any) -> bool:
         """Whether the fit that goes on has gone on before."""
-        return run.is_continued and _epoch(checkpoints(Path(self.path))[-1]) > run.epoch
+        return bool(run.is_continued and _epoch(checkpoints(Path(self.path))[-1]) > run.epoch)
 
     def on_batch_end(self, run: Any, state: None) -> None:
         """Save within an epoch, where the optimizer has made its step."""

@@ -213,7 +213,7 @@ def _torch(name: str, make: Any) -> Any:
     return getattr(samplers, name)(make=make)
 
 
-def _find(key: str, base: Any) -> type[Any]:
+def _find(key: str, base: Any) -> Any:
     classes = known(base)
     if key not in classes:
         raise UnknownKeyError(
