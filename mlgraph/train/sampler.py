@@ -130,7 +130,7 @@ def sampler(key: str | type[Sampler], /, **params: Any) -> Sampler:
     >>> sampler("weighted", weights="balanced")
     sampler("weighted")
     """
-    cls: type[Any] = _find(key, Sampler) if isinstance(key, str) else key
+    cls = _find(key, Sampler) if isinstance(key, str) else key
     made: Sampler = cls.create(params)
     return made
 
@@ -186,7 +186,8 @@ def _made(given: Any, base: Any, of_torch: Callable[[Any], Any]) -> Any:
     if isinstance(given, str):
         return _find(given, base).create()
     if isinstance(given, type) and issubclass(given, base):
-        return given.create()
+        made: Any = given
+        return made.create()
     if isinstance(given, torch_data.Sampler):
         raise _instance(given)
     if isinstance(given, (Sampler, BatchSampler)) or not callable(given):
