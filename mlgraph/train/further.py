@@ -29,9 +29,19 @@ def ended(run: Run) -> Mapping[str, Any] | str:
     if run.interrupted:
         return "the training was interrupted"
     try:
-        return {**taken(run), "network": copied(run.network)}
+        return {**_lasting(taken(run)), "network": copied(run.network)}
     except StateError as error:
         return error.what
+
+
+def _lasting(found: dict[str, Any]) -> dict[str, Any]:
+    """What the seed decides: equal fits are equal values, whenever and wherever they ran.
+
+    The streams of NumPy and Python are not the fit's own, and how long it took is no result.
+    """
+    own = {name: state for name, state in found["random"].items() if name in ("torch", "cuda")}
+    memories = {id: memory for id, memory in found["callbacks"].items() if memory["missed"]}
+    return {**found, "random": own, "callbacks": memories}
 
 
 def kept(run: Run, tensors: Mapping[str, Tensor]) -> Mapping[str, Any] | str:

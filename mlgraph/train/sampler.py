@@ -130,7 +130,7 @@ def sampler(key: str | type[Sampler], /, **params: Any) -> Sampler:
     >>> sampler("weighted", weights="balanced")
     sampler("weighted")
     """
-    cls: type[Any] = _find(key, Sampler) if isinstance(key, str) else key
+    cls = _find(key, Sampler) if isinstance(key, str) else key
     made: Sampler = cls.create(params)
     return made
 
@@ -187,7 +187,8 @@ def _made(given: Any, base: Any, of_torch: Callable[[Any], Any]) -> Any:
         return _find(given, base).create()
     kind: Any = given
     if isinstance(given, type) and issubclass(given, base):
-        return kind.create()
+        made: Any = given
+        return made.create()
     if isinstance(given, torch_data.Sampler):
         raise _instance(given)
     if isinstance(given, (Sampler, BatchSampler)) or not callable(given):
@@ -214,7 +215,7 @@ def _torch(name: str, make: Any) -> Any:
     return getattr(samplers, name)(make=make)
 
 
-def _find(key: str, base: Any) -> type[Any]:
+def _find(key: str, base: Any) -> Any:
     classes = known(base)
     if key not in classes:
         raise UnknownKeyError(

@@ -118,7 +118,7 @@ class Sampling:
         least = 2 if self.rows.batches.merge_last else 1
         if min(sizes) < least:
             raise DataError(
-                f"The batch sampler gave a batch of {min(sizes)} rows.",
+                f"The batch sampler gave a batch of {min(sizes)} row{'s' * (min(sizes) != 1)}.",
                 where=repr(self.sampler),
                 why="batch norm cannot learn from one row" if min(sizes) else "",
                 mend="give batches of more rows",
@@ -128,6 +128,7 @@ class Sampling:
 
 def _tensor(given: Any) -> Tensor:
     try:
-        return torch.as_tensor(given if hasattr(given, "__array__") else list(given))
+        listed = given if hasattr(given, "__array__") else list(given)
+        return torch.as_tensor(listed, dtype=None if len(listed) else torch.int64)
     except (TypeError, ValueError, RuntimeError):
         return torch.empty(0, 0)

@@ -138,12 +138,14 @@ def streams(run: Run) -> dict[str, Any]:
 
 
 def set_streams(run: Run, saved: Mapping[str, Any]) -> None:
-    """Set the random streams to where they stood."""
+    """Set the random streams that were saved to where they stood."""
     torch.set_rng_state(saved["torch"])
-    kind, keys, *rest = saved["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    version, state, gauss = saved["python"]
-    random.setstate((version, tuple(state), gauss))
+    if "numpy" in saved:
+        kind, keys, *rest = saved["numpy"]
+        np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    if "python" in saved:
+        version, state, gauss = saved["python"]
+        random.setstate((version, tuple(state), gauss))
     device = _device(run)
     if device.type == "cuda" and "cuda" in saved:
         torch.cuda.set_rng_state(saved["cuda"], device)
