@@ -112,7 +112,7 @@ def test_beginnings_of_names_are_stripped_and_added():
 
 def test_the_tensors_of_a_checkpoint_are_found(tmp_path):
     source = net(seed=2)
-    saved = {"epoch": 3, "state_dict": source.state_dict(), "optimizer": {"lr": 0.1}}
+    saved = {"epoch": 3, "state_dict": source.state_dict(), "optimizer": {"lr": 0.1}, "loops": {}}
     torch.save(saved, tmp_path / "checkpoint.pt")
     target = net()
     assert load_weights(target, tmp_path / "checkpoint.pt").complete
