@@ -1,4 +1,4 @@
-"""The same training, written six ways, and once more to see how well ratios can be measured.
+"""The same training, written several ways, and once more to see how well ratios can be measured.
 
 All start from the same weights and see the same rows in the same order, so they must arrive at
 the same loss. Whoever can uses the fused optimizer; ``loader`` is the loop of the tutorials, with
@@ -48,6 +48,8 @@ class Setting:
     epochs: int = 1
     metric: str = ""
     valid_rows: int = 500
+    device: str = "cpu"
+    compile: str = "off"
 
     def sizes(self) -> list[int]:
         """Sizes of the tensors between the linear layers."""
@@ -59,7 +61,7 @@ class Setting:
             torch.default_generator.manual_seed(1)
             pairs = itertools.pairwise(self.sizes())
             parts = [part for n, m in pairs for part in (nn.Linear(n, m), nn.ReLU())]
-        return nn.Sequential(*parts[:-1])
+        return nn.Sequential(*parts[:-1]).to(self.device)
 
     def data(self) -> tuple[Tensor, Tensor]:
         """Features and target; always the same."""
@@ -73,7 +75,8 @@ class Setting:
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(rows, self.features, generator=generator)
         y = x[:, :1] + torch.randn(rows, 1, generator=generator)
-        return x, (y > 0).float() if self.metric == "accuracy" else y
+        y = (y > 0).float() if self.metric == "accuracy" else y
+        return x.to(self.device), y.to(self.device)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss that the metric goes with."""
@@ -90,7 +93,8 @@ class Setting:
     def mean(self, losses: list[Tensor]) -> float:
         """The mean loss of an epoch over its rows; the last batch may have fewer."""
         counts = [min(self.batch, self.rows - i) for i in range(0, self.rows, self.batch)]
-        return float(torch.stack(losses) @ torch.tensor(counts, dtype=torch.float32)) / self.rows
+        weights = torch.tensor(counts, dtype=torch.float32, device=losses[0].device)
+        return float(torch.stack(losses) @ weights) / self.rows
 
     def build(self, parameters: Any, **options: Any) -> torch.optim.Optimizer:
         """The optimizer of these parameters."""
@@ -100,8 +104,17 @@ class Setting:
 
 def by_hand(s: Setting, tick: Tick) -> None:
     """Slices of tensors and a fused optimizer: what mlgraph is measured against."""
-    x, y = s.data()
+    _over_slices(s, tick, s.network())
+
+
+def hand_graphs(s: Setting, tick: Tick) -> None:
+    """The same with the network compiled into CUDA graphs, one for each size of batch."""
     network = s.network()
+    _over_slices(s, tick, torch.compile(network, mode="reduce-overhead", dynamic=False))
+
+
+def _over_slices(s: Setting, tick: Tick, network: Any) -> None:
+    x, y = s.data()
     optimizer = s.build(network.parameters(), fused=True)
     for _ in range(s.epochs):
         losses = []
@@ -127,6 +140,11 @@ def loader_fused(s: Setting, tick: Tick) -> None:
 def with_mlgraph(s: Setting, tick: Tick) -> None:
     """A graph and its ``fit``; a callback notes the ends of epochs."""
     graph_of(s, Ticking(setting=s, tick=tick)).fit(task_of(s), seed=1)
+
+
+def with_mlgraph_compiled(s: Setting, tick: Tick) -> None:
+    """The same with ``compile="on"``."""
+    with_mlgraph(attrs.evolve(s, compile="on"), tick)
 
 
 def with_skorch(s: Setting, tick: Tick) -> None:
@@ -175,21 +193,30 @@ CONTESTANTS: dict[str, Callable[[Setting, Tick], None]] = {
     "loader_fused": loader_fused,
     "skorch": with_skorch,
     "lightning": with_lightning,
+    "hand_graphs": hand_graphs,
+    "mlgraph_compiled": with_mlgraph_compiled,
 }
+COMPILED = ("hand_graphs", "mlgraph_compiled")
 
 
 def installed() -> list[str]:
-    """The contestants whose library is there."""
+    """The contestants whose library is there, but for those that compile, which is for GPUs."""
     libraries = {"skorch", "lightning"}
     missing = {name for name in libraries if importlib.util.find_spec(name) is None}
-    return [name for name in CONTESTANTS if name not in missing]
+    return [name for name in CONTESTANTS if name not in missing and name not in COMPILED]
 
 
 def graph_of(s: Setting, *more: Node) -> Graph:
     """The network and its training as a graph."""
     hidden = [part for _ in range(s.layers) for part in (mlnn("linear", s.width), mlnn("relu"))]
     optimizer = po("torch_optimizer", s.optimizer, lr=RATE)
-    options = {"epochs": s.epochs, "batch_size": s.batch, "shuffle": False, "device": "cpu"}
+    options = {
+        "epochs": s.epochs,
+        "batch_size": s.batch,
+        "shuffle": False,
+        "device": s.device,
+        "compile": s.compile,
+    }
     return chain(*hidden, mlnn("head"), optimizer, *more, po("torch_model", **options))
 
 
@@ -213,7 +240,7 @@ class Ticking(Node):
 
 def task_of(s: Setting, data: tuple[Tensor, Tensor] | None = None) -> Task:
     """The data as a task."""
-    x, y = data or s.data()
+    x, y = (tensor.cpu() for tensor in data or s.data())
     columns = {f"x{i}": column for i, column in enumerate(x.numpy().T)}
     target = y[:, 0].bool() if s.metric == "accuracy" else y[:, 0]
     return Task({**columns, "y": target.numpy()}, target="y")

@@ -25,9 +25,10 @@ from torch.utils.data import DataLoader, Dataset
 from mlgraph.core.value import digest
 from mlgraph.data.batch import Batch, Batches, TensorBatches, tensor_digest
 from mlgraph.data.feed import Feed
-from mlgraph.data.lazy.column import Lazy, LazyTensor
+from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.lazy.draws import Draw
 from mlgraph.data.lazy.memmap import MemmapSource
+from mlgraph.data.lazy.pending import Lazy
 from mlgraph.data.lazy.reader import Read, Reader, Skipped
 from mlgraph.data.lazy.source import ArraySource
 from mlgraph.data.token import IngressToken

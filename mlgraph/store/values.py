@@ -15,7 +15,8 @@ from mlgraph.data.column import TYPES, Column
 from mlgraph.data.frame import _rebuild
 from mlgraph.data.ingest import to_column
 from mlgraph.data.kind import Goal, TaskType, task_types
-from mlgraph.data.lazy.column import Lazy, LazyTensor
+from mlgraph.data.lazy.column import LazyTensor
+from mlgraph.data.lazy.pending import Lazy
 from mlgraph.data.lazy.source import Absent
 from mlgraph.data.task import Task
 from mlgraph.errors import StateError, listing

@@ -185,7 +185,6 @@ def _made(given: Any, base: Any, of_torch: Callable[[Any], Any]) -> Any:
         return given
     if isinstance(given, str):
         return _find(given, base).create()
-    kind: Any = given
     if isinstance(given, type) and issubclass(given, base):
         made: Any = given
         return made.create()

@@ -75,7 +75,8 @@ class ScaledSteps(Steps):
         if isinstance(optimizer, torch.optim.SGD):
             # Its fused kernel moves the momenta in steps that are left out; so torch has to wait
             # for the device, and leave them out itself.
-            optimizer._step_supports_amp_scaling = False
+            scaled: Any = optimizer
+            scaled._step_supports_amp_scaling = False
         return partial(self._step, optimizer)
 
     def _step(self, optimizer: Optimizer) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import data, import_time, quality, runtime, validated
+from bench import data, gpu, import_time, quality, runtime, validated
 from bench.contestants import Setting
 from bench.relay import interleaved
 from bench.table import verdict
@@ -205,6 +205,30 @@ def test_the_benchmark_of_run_time_with_validation_runs():
     printed = script("runtime.py", "--quick", "--validation", "--epochs", "1", "--repeats", "1")
     assert "at most 1.1 of hand" in printed
     assert ("skorch" in printed) == bool(importlib.util.find_spec("skorch"))
+
+
+# GPU
+
+
+def test_without_a_gpu_nothing_is_measured_and_that_is_said(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
+    assert gpu.main(["--out", str(tmp_path)]) == 0
+    assert "was not run" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_grid_for_gpus_is_that_of_the_paper():
+    grid = gpu.full_grid(gpu._parser().parse_args([]))
+    assert {s.width for s in grid} == {1000, 3000, 9000}
+    assert {s.layers for s in grid} == {0, 4, 8, 12, 16} and len(grid) == 30
+    assert {(s.rows, s.features, s.batch, s.device) for s in grid} == {(2000, 1000, 32, "cuda")}
+
+
+@pytest.mark.slow
+def test_compiled_contestants_do_the_same_training(monkeypatch):
+    given = gpu._parser().parse_args(["--device", "cpu", "--epochs", "1", "--repeats", "1"])
+    found = gpu.relayed(TINY, given)  # refuses losses that differ
+    assert set(found.seconds) == set(gpu.NAMES)
 
 
 # Quality
