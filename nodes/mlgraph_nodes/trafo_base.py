@@ -92,6 +92,10 @@ class LazyTransform(Node):
         task = restored(inputs["input"], state["layout"])
         return (self._passed(state, task, ctx.id, "apply"),)
 
+    def apply_training(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
+        task = restored(inputs["input"], state["layout"])
+        return (self._passed(state, task, ctx.id, "fit"),)
+
     def affected(self, task: Task) -> tuple[str, ...]:
         """The columns the node works on.
 
