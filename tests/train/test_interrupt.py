@@ -86,9 +86,10 @@ def test_within_an_epoch_all_is_as_at_the_end_of_the_one_before(event):
 
 @pytest.mark.parametrize("weight", [-LATE, LATE])
 def test_at_the_end_of_an_epoch_it_waits_until_every_callback_has_seen_it(weight):
-    stopped = graph(pressing("on_epoch_end", weight=weight)).fit(task(), valid=0.25, seed=3)
+    pressed = pressing("on_epoch_end", weight=weight)
+    stopped = graph(pressed, patience=0).fit(task(), valid=0.25, seed=3)
     assert stopped.trained().interrupted
-    same(stopped, graph(epochs=4).fit(task(), valid=0.25, seed=3))
+    same(stopped, graph(epochs=4, patience=0).fit(task(), valid=0.25, seed=3))
 
 
 @pytest.mark.parametrize("event", ["on_train_end", "on_exit"])
@@ -164,6 +165,15 @@ def test_the_best_weights_are_those_of_complete_epochs():
     three = graph(changed, epochs=3).fit(task(), valid=0.25, seed=3)
     assert stopped.trained().best_epoch == 3
     same(stopped, three)
+
+
+@pytest.mark.parametrize("key", ["ema", "swa"])
+def test_an_average_is_that_of_complete_epochs(key):
+    # Alone, as of several callbacks that set the weights at the end the last one decides.
+    others = {f"torch_callbacks__{name}__enabled": False for name in ("ema", "swa") if name != key}
+    one = graph(pressing("on_valid_end"), patience=0).with_params(**others)
+    three = graph(patience=0, epochs=3).with_params(**others)
+    same(*(made.fit(task(), valid=0.25, seed=3) for made in (one, three)))
 
 
 def test_in_float16_the_scale_is_put_back():

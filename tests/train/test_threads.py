@@ -4,15 +4,12 @@ import pytest
 import torch
 
 from mlgraph import ConfigError, Task, nn, po
-from mlgraph.core.param import param
 from mlgraph.train.callback import Callback
 from mlgraph.train.threads import threads
 
 
 class Counting(Callback):
     """Notes the threads while it trains and predicts."""
-
-    seen: object = param(default=None)
 
     def on_batch_begin(self, run, state):
         SEEN.append(torch.get_num_threads())
