@@ -128,6 +128,9 @@ EXAMPLES: dict[str, Callable[[], Graph | Node]] = {
     "ingress_rows": lambda: trained_by(
         po("ingress_rows"), nn("constant_output"), head=False, columns=None
     ),
+    "ingress_tensor": lambda: trained_by(
+        po("ingress_tensor", columns="image"), nn("flatten"), columns=None
+    ),
     "learner": lambda: po("learner", estimator=LogisticRegression(), columns=NUMBERS),
     "nn_block": lambda: trained_by(nn("block", nn("linear", 3) >> nn("relu"), n_blocks=2)),
     "nn_shared": lambda: trained_by(nn("shared", nn("linear", 2) >> nn("relu"), name="tower")),
@@ -159,7 +162,8 @@ def fitted_with(key: str) -> tuple[FittedGraph, Task]:
         part = EXAMPLES[key]() if key in EXAMPLES else guessed(cls)
     except MLGraphError as error:
         raise AssertionError(gives_up(key, str(error))) from error
-    for task in [TENSORS] if issubclass(cls, LazyTransform) else TASKS:
+    tensors = key == "ingress_tensor" or issubclass(cls, LazyTransform)
+    for task in [TENSORS] if tensors else TASKS:
         try:
             fitted = part.as_graph().fit(task, seed=1)
             fitted.predict(task)

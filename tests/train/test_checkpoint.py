@@ -84,7 +84,7 @@ def fitted(path: Path, *, resume: bool = False, crash: int = 0, epochs: int = 4,
             batches=data(18, 0),
             plan=Plan(epochs=epochs, accumulate=given["accumulate"]),
             seed=5,
-            validation=Validation(batches=data(6, 1), scorer=lambda output: {}),
+            validation=Validation(batches=data(6, 1), scorer=lambda output, kept: {}),
             identity=given["identity"],
         )
         source = given.get("resume_from", path if resume else None)

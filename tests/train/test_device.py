@@ -14,6 +14,7 @@ from mlgraph.train.precision import steps_of
 )
 def test_auto_is_the_first_of_cuda_mps_and_cpu(there, chosen, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
     assert resolve_device("auto") == torch.device(chosen)
 

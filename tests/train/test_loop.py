@@ -40,7 +40,7 @@ def make_run(*, valid=None, network=None, batches=None, seed=3, lr=0.05, **plan)
     )
 
 
-def valid(rows=3, size=2, scorer=lambda output: {}, weights=None):
+def valid(rows=3, size=2, scorer=lambda output, kept: {}, weights=None):
     return Validation(batches=data(rows, size, weights, seed=9), scorer=scorer)
 
 
@@ -54,6 +54,9 @@ class Double:
 
     def hook(self, event):
         return getattr(self, event, None)
+
+    def fixed(self):
+        return {}
 
 
 class Recorder(Double):
@@ -161,7 +164,7 @@ def test_the_network_trains_in_steps_and_evaluates_in_validation():
 
 def test_scores_of_an_epoch_are_there_when_it_ends():
     recorder = Recorder(look=lambda run: sorted(run.scores), only=["on_valid_end", "on_epoch_end"])
-    train(make_run(valid=valid(scorer=lambda output: {"valid_x": 1.0}), epochs=1), [recorder])
+    train(make_run(valid=valid(scorer=lambda output, kept: {"valid_x": 1.0}), epochs=1), [recorder])
     names = ["train_loss", "valid_loss", "valid_x"]
     assert recorder.seen == [("on_valid_end", names), ("on_epoch_end", names)]
 

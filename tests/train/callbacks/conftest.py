@@ -40,7 +40,9 @@ def make_run():
             batches=data(rows),
             plan=Plan(**{"epochs": 4, **plan}),
             seed=3,
-            validation=Validation(batches=data(6, 9), scorer=lambda output: {}) if valid else None,
+            validation=Validation(batches=data(6, 9), scorer=lambda output, kept: {})
+            if valid
+            else None,
         )
 
     return made
