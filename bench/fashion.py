@@ -4,7 +4,7 @@
 A network of two convolutions, written as a graph, is trained for three epochs. The same is done
 with the images as PNG in a Parquet file, and has to give the same numbers. Memory is the peak of
 the resident set of a process of its own that does only this, beyond what it had before the task
-was made, with torch, torchvision and a first small fit behind it.
+was made, with torch, torchvision and a small fit and prediction with other data behind it.
 
     python bench/fashion.py                  # about 5 minutes on two cores
     python bench/fashion.py --rows 5000      # a look
@@ -51,7 +51,7 @@ def network(epochs: int) -> Graph:
         >> nn("relu_3")
         >> nn("head")
         >> po("torch_optimizer", "adamw", lr=0.001)
-        >> po("torch_model", epochs=epochs, batch_size=64, device="cpu", progress=False)
+        >> po("torch_model", epochs=epochs, batch_size=64, batch_size_predict=256, progress=False)
     )
 
 
@@ -80,8 +80,8 @@ def halves(task: Task, rows: int | None) -> tuple[Task, Task]:
 def measured(kind: str, given: argparse.Namespace) -> dict[str, float]:
     """Fit and test in this process."""
     torch.set_num_threads(given.threads)
-    warm = Task({"x": torch.zeros(64, 1, 28, 28).numpy(), "y": ["a", "b"] * 32}, target="y")
-    network(1).fit(warm, seed=1)
+    zeros = Task({"x": torch.zeros(512, 1, 28, 28).numpy(), "y": ["a", "b"] * 256}, target="y")
+    network(1).fit(zeros, seed=1).predict(zeros)
     before, start = _peak(), perf_counter()
     task = data.fashion_mnist() if kind == "files" else from_parquet(Path(given.parquet))
     train, test = halves(task, given.rows)
