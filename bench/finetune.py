@@ -82,7 +82,7 @@ def network(weights: Path | None, classes: int) -> list[Any]:
     started = {} if weights is None else {"weights": weights, "fresh": sel.match("^_fc")}
     options = {"model_name": "efficientnet-lite0", "num_classes": classes}
     return [
-        po("ingress_tensor", columns="image", dtype="float32"),
+        po("ingress_tensor", columns="image", dtype=torch.float32),
         nn("normalize", [127.0], [128.0]),
         nn("module", EfficientNet.from_name, **options, **started, id="body"),
     ]
