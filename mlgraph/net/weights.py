@@ -138,7 +138,7 @@ def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping
             f"Weights cannot be read from {str(path)!r}.", why=f"{type(error).__name__}: {error}"
         ) from error
     parts = found.values() if isinstance(found, Mapping) else ()
-    inner: list[Mapping[str, Tensor]] = [part for part in parts if part and _is_tensors(part)]
+    inner: list[Mapping[str, Tensor]] = [part for part in parts if _is_tensors(part) and part]
     if _is_tensors(found):
         inner = [found]
     if len(inner) != 1:

@@ -47,6 +47,17 @@ def test_a_network_chosen_in_full_leaves_no_rest():
     assert [names for names, _ in groups({sel.all(): {"lr": 0.2}})] == [BODY + HEAD]
 
 
+def test_groups_are_part_of_what_an_optimizer_is():
+    plain, one, other = (
+        Optimizer.of("sgd", {"lr": 0.1}, rows)
+        for rows in ((), {"1.bias": {"lr": 0.2}}, {"1.bias": {"lr": 0.3}})
+    )
+    assert len({plain, one, other}) == 3
+    assert one == Optimizer.of("sgd", {"lr": 0.1}, [{"weights": "1.bias", "lr": 0.2}])
+    assert Optimizer.of(one, {"momentum": 0.5}).groups == one.groups
+    assert repr(one) == "sgd(lr=0.1, groups=[{'weights': sel.names('1.bias'), 'lr': 0.2}])"
+
+
 def test_the_groups_train_as_those_of_torch():
     mine, theirs = network(), network()
     rows = {sel.match("^0"): {"lr_factor": 0.5, "weight_decay": 0.2}}
