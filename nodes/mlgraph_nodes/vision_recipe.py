@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import torch
+
 from mlgraph.catalogue import nn, po
 from mlgraph.core.compose import chain
 from mlgraph.core.graph import Graph
-from mlgraph_nodes.vision_models import expected
+from mlgraph.core.node import Node
+from mlgraph_nodes.vision_models import Preprocessing, expected
 
 
 def vision(
@@ -20,12 +23,12 @@ def vision(
 ) -> Graph:
     """Train an image classifier of torchvision, or tune a pretrained one, with AdamW.
 
-    With weights of torchvision, images between 0 and 1 are normalised by their means and
-    deviations; `expected` tells what size they were trained on, and how they were resized.
-    Without weights, or with those of another file, images are taken as they are.
+    With weights of torchvision, images become what these were trained on: resized, cut to the
+    middle, scaled to 0..1 and normalised; each is a node that can be changed. Without weights, or
+    with those of another file, images are taken as they are, and have to be floats.
 
     Shape:
-        input: ``(batch, 3, height, width)``.
+        input: a task with one column of images, ``(3, height, width)``.
 
     Args:
         name: Name of the model.
@@ -36,14 +39,31 @@ def vision(
     Raises:
         ConfigError: There is no such model, or it has no such weights.
 
-    >>> vision("resnet18", weights="DEFAULT", epochs=10).ids
-    ('normalize', 'vision', 'torch_optimizer', 'torch_model')
+    >>> vision("resnet18", weights="DEFAULT", epochs=10).ids[:3]
+    ('trafo_resize', 'trafo_center_crop', 'trafo_to_dtype')
+    >>> vision("resnet18").ids
+    ('vision', 'torch_optimizer', 'torch_model')
     """
     layer = nn("vision", name, weights=weights)
     images = expected(name, layer.parameters()["weights"])
     return chain(
-        nn("normalize", images.mean, images.std) if images else None,
+        *(_prepared(images) if images else ()),
         layer,
         po("torch_optimizer", "adamw", lr=lr),
         po("torch_model", **trainer),
+    )
+
+
+def _prepared(images: Preprocessing) -> tuple[Node, ...]:
+    """What was done to the images that weights were trained on."""
+    return (
+        po(
+            "trafo_resize",
+            size=images.resize,
+            interpolation=images.interpolation,
+            antialias=images.antialias,
+        ),
+        po("trafo_center_crop", size=images.crop),
+        po("trafo_to_dtype", dtype=torch.float32, scale=True),
+        po("trafo_normalize", mean=images.mean, std=images.std),
     )

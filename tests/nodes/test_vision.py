@@ -22,7 +22,18 @@ from torch import nn as tnn
 from torchvision.transforms import InterpolationMode, functional
 from torchvision.transforms import Normalize as TorchNormalize
 
-from mlgraph import ConfigError, DataError, ShapeError, StateError, Task, nn, po, tune
+from mlgraph import (
+    ConfigError,
+    DataError,
+    ShapeError,
+    StateError,
+    Task,
+    lazy,
+    materialize,
+    nn,
+    po,
+    tune,
+)
 from mlgraph.core.base import Context
 from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
@@ -762,11 +773,25 @@ def test_what_cannot_be_normalised_is_refused(x: TensorSpec, text: str) -> None:
 # The recipe ---------------------------------------------------------------------------------------
 
 
-def test_the_recipe_normalises_for_weights_of_torchvision_only() -> None:
+PREPARED = ("trafo_resize", "trafo_center_crop", "trafo_to_dtype", "trafo_normalize")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b1", "vit_b_16", "inception_v3"])
+def test_the_recipe_prepares_images_as_the_weights_expect(name: str) -> None:
+    images = torch.randint(0, 256, (2, 3, 301, 407), dtype=torch.uint8)
+    prepared, theirs_ = vision(name, weights="DEFAULT").subgraph(PREPARED), preprocessing(name)
+    grey = 1 / 255 / min(theirs_.std)  # bytes are rounded by another kernel: one level of grey
+    for given, off in ((images / 255, 1e-6), (images, 1.001 * grey)):
+        task = prepared.fit(Task({"image": lazy(given)}), seed=1).outputs["trafo_normalize.output"]
+        found = materialize(task.lazy("image"), stacked=True)
+        torch.testing.assert_close(found, theirs_(given), atol=off, rtol=0)
+
+
+def test_the_recipe_prepares_images_for_weights_of_torchvision_only() -> None:
     with_weights = vision("vit_b_16", weights="IMAGENET1K_SWAG_LINEAR_V1", lr=1e-4, epochs=3)
-    assert with_weights.ids == ("normalize", "vision", "torch_optimizer", "torch_model")
+    assert with_weights.ids == (*PREPARED, "vision", "torch_optimizer", "torch_model")
     transform = preprocessing("vit_b_16", "IMAGENET1K_SWAG_LINEAR_V1")
-    assert with_weights["normalize"].std == tuple(transform.std)
+    assert with_weights["trafo_normalize"].std == tuple(transform.std)
     assert with_weights["torch_model"].epochs == 3
     assert with_weights["torch_optimizer"].parameters()["lr"] == 1e-4
     for weights in (None, "mine.pth", Path("mine.safetensors")):
@@ -785,11 +810,10 @@ def test_the_recipe_refuses_what_its_nodes_refuse() -> None:
 def test_a_recipe_starts_from_its_weights_and_survives_a_pickle(hub: Path) -> None:
     state = theirs(SMALL)
     saved(state, hub / Path(published(SMALL, "DEFAULT").url).name)
-    rng = np.random.default_rng(0)
-    pixels = {f"p{i}": rng.uniform(size=6) for i in range(3 * 17 * 17)}
-    task = Task({**pixels, "y": ["a", "b", "c"] * 2}, target="y")
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, 17, 19), dtype=np.uint8)
+    task = Task({"image": images, "y": ["a", "b", "c"] * 2}, target="y")
     made = vision(SMALL, weights="DEFAULT", epochs=0, progress=False, device="cpu")
-    fitted = (nn("unflatten", dim=1, sizes=(3, 17, 17)) >> made).fit(task, seed=1)
+    fitted = made.fit(task, seed=1)
     module = fitted.trained().module()
     assert_loaded(module.get_submodule("vision"), state)
     again = pickle.loads(pickle.dumps(fitted))
