@@ -231,6 +231,7 @@ class ReadBatches(Batches):
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda" if pin is None else pin,
             persistent_workers=True,
+            generator=torch.Generator(),  # or it draws from the stream of the training
         )
 
     def _batch(self, i: int, rows: NDArray[np.int64], read: Read) -> Batch:
