@@ -81,7 +81,7 @@ class Batches(ABC):
         number: int = 0,
         first: int = 0,
     ) -> Iterator[Batch]:
-        """The batches of one epoch.
+        """The batches of one epoch; one of which nothing can be read has no rows.
 
         Args:
             order: Places of the rows, in any number and as often as wished; None: all in order.
@@ -114,6 +114,14 @@ class Batches(ABC):
     def kept(self) -> NDArray[np.int64] | None:
         """Which of the rows that the last pass visited could be read; None for all."""
         return None
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Which of the rows that the last pass visited could not be read, in rising order."""
+        return ()
+
+    def lose(self, places: Iterable[int]) -> None:
+        """Note what the beginning of a pass could not read, where only its rest is visited."""
 
     def seen(self, tensor: Tensor | None) -> Tensor | None:
         """The rows of a tensor that the last pass could read."""
@@ -244,6 +252,16 @@ class TensorBatches(Batches):
             target=None if self.target is None else change(self.target),
             weights=None if self.weights is None else change(self.weights),
         )
+
+
+def with_rows(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches without those of which nothing can be read.
+
+    >>> batches = [Batch((torch.zeros(n, 1),), None, None) for n in (2, 0)]
+    >>> len(list(with_rows(batches)))
+    1
+    """
+    return (batch for batch in batches if len(batch.inputs[0]))
 
 
 def tensor_digest(tensors: Iterable[Tensor]) -> str:

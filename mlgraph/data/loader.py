@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from mlgraph.core.value import digest
 from mlgraph.data.batch import Batch, Batches, TensorBatches, tensor_digest
@@ -31,8 +31,9 @@ from mlgraph.data.lazy.memmap import MemmapSource
 from mlgraph.data.lazy.pending import Lazy
 from mlgraph.data.lazy.reader import Read, Reader, Skipped
 from mlgraph.data.lazy.source import ArraySource
+from mlgraph.data.requests import Request, Requests, Rows, raised, same
 from mlgraph.data.token import IngressToken
-from mlgraph.errors import DataError, MLGraphError, listing
+from mlgraph.errors import DataError, listing
 
 
 @attrs.frozen(kw_only=True)
@@ -51,17 +52,6 @@ class Loading:
     pin: bool | None = None
 
 
-class Request(NamedTuple):
-    """The rows of one batch: their places in the reader, and what random operations draw from.
-
-    >>> Request(np.array([0, 1]), Draw(seed=1)).draw.epoch
-    0
-    """
-
-    places: NDArray[np.int64]
-    draw: Draw
-
-
 @attrs.define(eq=False, slots=False)
 class ReadBatches(Batches):
     """Rows of lazy columns, read a batch at a time.
@@ -74,6 +64,7 @@ class ReadBatches(Batches):
         seed: What random operations depend on, besides epoch and row.
         loading: How rows are read.
         place: The device where batches are.
+        titles: For each column its name in the task, for messages.
     """
 
     inputs: tuple[Tensor | str, ...]
@@ -88,7 +79,8 @@ class ReadBatches(Batches):
     seed: int = 0
     loading: Loading = attrs.field(factory=Loading)
     place: torch.device = attrs.field(factory=lambda: torch.device("cpu"))
-    _lost: dict[int, NDArray[np.int64]] = attrs.field(factory=dict, init=False)
+    titles: Mapping[str, str] = attrs.field(factory=dict)
+    _lost: NDArray[np.int64] = attrs.field(factory=lambda: np.empty(0, dtype=np.int64), init=False)
     _ends: list[int] = attrs.field(factory=lambda: [0], init=False)
     _skipped: dict[int, Skipped] = attrs.field(factory=dict, init=False)
     _told: int = attrs.field(default=0, init=False)
@@ -125,15 +117,16 @@ class ReadBatches(Batches):
         parts = [rows[start:end] for start, end in pairwise(self._ends)][first:]
         draw = Draw(seed=self.seed, epoch=number)
         requests = [Request(self.places[part], draw) for part in parts]
-        self._lost = {}
+        self._lost = self._lost[self._lost < self._ends[first]]
         for i, (part, read) in enumerate(zip(parts, self._read(requests), strict=True), first):
-            yield self._batch(i, part, read)
+            left = self._left(self._ends[i], part, read)
+            yield self._batch(part, read, left)
         self._tell()
 
     def take(self, rows: Tensor) -> Batch:
         local = rows.cpu().numpy()
-        read = _raised(self._source[Request(self.places[local], Draw(seed=self.seed, epoch=0))])
-        return self._batch(0, local, read)
+        read = raised(self._source[Request(self.places[local], Draw(seed=self.seed, epoch=0))])
+        return self._batch(local, read, _readable(self.places[local], read))
 
     def to(self, device: torch.device) -> ReadBatches:
         move = [x.to(device) if isinstance(x, Tensor) else x for x in self.inputs]
@@ -156,33 +149,42 @@ class ReadBatches(Batches):
         )
 
     def counts(self, sizes: Sequence[int]) -> list[int]:
-        return [size - len(self._lost.get(i, ())) for i, size in enumerate(sizes)]
+        batch = np.searchsorted(np.cumsum(sizes), self._lost, side="right")
+        found: list[int] = (np.asarray(sizes) - np.bincount(batch, minlength=len(sizes))).tolist()
+        return found
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        return tuple(self._lost.tolist())
+
+    def lose(self, places: Iterable[int]) -> None:
+        self._lost = np.array([*places], dtype=np.int64)
 
     @property
     def kept(self) -> NDArray[np.int64] | None:
-        if not self._lost:
+        if not len(self._lost):
             return None
-        return np.setdiff1d(np.arange(self._ends[-1]), np.concatenate(list(self._lost.values())))
+        return np.setdiff1d(np.arange(self._ends[-1]), self._lost)
 
-    def in_memory(self) -> TensorBatches:
-        """All rows, read once.
+    def in_memory(self) -> TensorBatches | None:
+        """All rows, read once; None if one of them cannot be read.
 
         Raises:
             DataError: Rows differ in shape.
         """
-        whole = self.but(size=max(self.rows, 1), drop_last=False, merge_last=False)
-        (batch,) = whole.epoch()
-        if whole.kept is not None:
-            raise DataError("Rows that cannot be read cannot be kept in memory.")
+        read = raised(self._source[Request(self.places, Draw(seed=self.seed, epoch=0))])
+        if read.kept is not None:
+            return None
+        batch = self._batch(np.arange(self.rows), read, None)
         return TensorBatches(
             batch.inputs, batch.target, batch.weights, self.size, self.drop_last, self.merge_last
         )
 
     def _read(self, requests: list[Request]) -> Iterable[Read]:
         if self._workers == 0:
-            return map(_raised, map(self._source.__getitem__, requests))
+            return map(raised, map(self._source.__getitem__, requests))
         self._requests.now = requests
-        return map(_raised, self._loader)
+        return map(raised, self._loader)
 
     @property
     def is_random(self) -> bool:
@@ -199,12 +201,12 @@ class ReadBatches(Batches):
         return self.rows * sum(sizes)
 
     @cached_property
-    def _source(self) -> _Rows:
-        return _Rows(Reader(self.columns, self.row_ids))
+    def _source(self) -> Rows:
+        return Rows(Reader(self.columns, self.row_ids, self.titles))
 
     @cached_property
-    def _requests(self) -> _Requests:
-        return _Requests()
+    def _requests(self) -> Requests:
+        return Requests()
 
     @cached_property
     def _workers(self) -> int:
@@ -227,18 +229,22 @@ class ReadBatches(Batches):
         return DataLoader(
             self._source,
             batch_sampler=self._requests,  # type: ignore[arg-type]
-            collate_fn=_same,
+            collate_fn=same,
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda" if pin is None else pin,
             persistent_workers=True,
+            generator=torch.Generator(),  # or it draws from the stream of the training
         )
 
-    def _batch(self, i: int, rows: NDArray[np.int64], read: Read) -> Batch:
-        if read.kept is not None:
-            rows = self._without_lost(i, rows, read.skipped)
-        index = torch.from_numpy(rows).to(self.device)
+    def _batch(self, rows: NDArray[np.int64], read: Read, left: NDArray[np.bool_] | None) -> Batch:
+        """Some rows, of which so many are left; those that were read may be too few to be used."""
+        index = torch.from_numpy(rows if left is None else rows[left]).to(self.device)
+        inputs = [
+            self._input(x, read, index) if len(index) else torch.empty(0, device=self.device)
+            for x in self.inputs
+        ]
         return Batch(
-            tuple([self._input(x, read, index) for x in self.inputs]),
+            tuple(inputs),
             None if self.target is None else self.target.index_select(0, index),
             None if self.weights is None else self.weights.index_select(0, index),
         )
@@ -248,7 +254,7 @@ class ReadBatches(Batches):
             return x.index_select(0, index)
         found = read.tensors[x]
         if not isinstance(found, Tensor):
-            raise _unequal(x, found)
+            raise _unequal(self.titles.get(x, x), found)
         return found.to(self.device, non_blocking=True)
 
     def _tell(self) -> None:
@@ -261,16 +267,18 @@ class ReadBatches(Batches):
                 f"{len(new)} rows are left out, as they cannot be read: {some}", stacklevel=4
             )
 
-    def _without_lost(
-        self, i: int, rows: NDArray[np.int64], skipped: tuple[Skipped, ...]
-    ) -> NDArray[np.int64]:
-        """The rows of a batch that could be read; the others are noted."""
-        mask = ~np.isin(self.places[rows], [one.position for one in skipped])
-        self._lost[i] = self._ends[i] + np.flatnonzero(~mask)
-        self._skipped.update({one.position: one for one in skipped})
-        if not mask.any():
-            raise DataError("No row of a batch can be read.", where=f"batch {i + 1}")
-        return rows[mask]
+    def _left(self, start: int, rows: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:
+        """Which rows of a batch could be read, None for all; the others are noted."""
+        left = _readable(self.places[rows], read)
+        if left is None:
+            return None
+        if left.sum() < (2 if self.merge_last else 1):  # batch statistics need two
+            left[:] = False
+        self._lost = np.append(self._lost, start + np.flatnonzero(~left))
+        self._skipped.update({one.position: one for one in read.skipped})
+        if len(self._lost) == self._ends[-1]:
+            raise _nothing_left(read.skipped)
+        return left
 
 
 def batched(
@@ -318,6 +326,7 @@ def batched(
         size=size,
         seed=seed,
         loading=loading or Loading(),
+        titles={id: tokens[id].columns[0] for id in columns},
     )
 
 
@@ -339,8 +348,9 @@ def settled(batches: Batches, keep: bool | Literal["auto"]) -> Batches:
     size = batches.n_bytes
     if keep == "auto" and (batches.is_random or size is None or size > _AUTO):
         return batches
-    if not batches.is_random:
-        return batches.in_memory()
+    whole = None if batches.is_random else batches.in_memory()
+    if whole is not None:
+        return whole
     kept = {name: _remembering(column) for name, column in batches.columns.items()}
     return batches.but(columns=kept)
 
@@ -353,59 +363,34 @@ def _remembering(column: LazyTensor) -> LazyTensor:
     return before.over_lazy(Lazy(before.lazy.sources, steps[n:]))
 
 
+def _readable(places: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:
+    """Which of the places could be read, ``(rows,)``; None for all."""
+    if read.kept is None:
+        return None
+    found: NDArray[np.bool_] = ~np.isin(places, [one.position for one in read.skipped])
+    return found
+
+
 _AUTO = 64 * 2**20
 _FEW = 8  # batches that are read before a process has started
 
 
-class _Rows(Dataset[Any]):
-    """The reader as the data set of a DataLoader; what it refuses comes back as a value."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def __getitems__(self, request: Request) -> Any:
-        return self[request]
-
-    def __getitem__(self, request: Request) -> Any:
-        try:
-            # Tensors of the inference mode do not tell whether they were changed in place.
-            with torch.inference_mode(False), torch.no_grad():
-                return self.reader.read(request.places, request.draw)
-        except MLGraphError as error:
-            return error
-
-    def __len__(self) -> int:
-        return len(self.reader)
-
-
-class _Requests:
-    """The batches of the present epoch; workers that stay alive are asked for new ones."""
-
-    def __init__(self) -> None:
-        self.now: list[Request] = []
-
-    def __iter__(self) -> Iterator[Request]:
-        return iter(self.now)
-
-    def __len__(self) -> int:
-        return len(self.now)
-
-
-def _raised(found: Read | MLGraphError) -> Read:
-    if isinstance(found, MLGraphError):
-        raise found
-    return found
-
-
-def _same(read: Any) -> Any:
-    return read
+def _nothing_left(skipped: Sequence[Skipped]) -> DataError:
+    some = skipped[:1]
+    return DataError(
+        "No row can be read.",
+        where="".join(f"column {one.column!r}, row {one.row_id}" for one in some),
+        why="; ".join(one.what for one in some),
+        mend="look whether the files are where the task says",
+    )
 
 
 def _unequal(name: str, rows: list[Tensor]) -> DataError:
     shapes = list(dict.fromkeys(str(tuple(row.shape)) for row in rows))
     return DataError(
         f"The rows of {name!r} differ in shape and do not make one batch.",
-        where=f"node {name!r}",
+        where=f"column {name!r}",
         why=f"there are {listing(shapes)}",
-        mend='po("trafo_resize", size=...) makes images equal; batch_size=1 takes them as they are',
+        mend='po("trafo_resize", size=...) makes images equal, and sequences may be padded; with '
+        "batch_size=1, batch_size_predict=1 and no tensor_dataset they enter one by one",
     )

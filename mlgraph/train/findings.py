@@ -23,7 +23,8 @@ def every(*steps: Callable[[], Any]) -> tuple[Any, ...]:
         try:
             values.append(step())
         except MLGraphError as error:
-            found.append(error)
+            if str(error) not in map(str, found):  # two steps may come upon the same
+                found.append(error)
     if found:
         raise together(found, f"{len(found)} things are wrong with the training.")
     return tuple(values)

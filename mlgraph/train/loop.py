@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mlgraph.core.entry import node_seed
-from mlgraph.data.batch import Batches
+from mlgraph.data.batch import Batches, with_rows
 from mlgraph.errors import DataError
 from mlgraph.net.network import direct
 from mlgraph.train.callback import Callback, bound, predicting, with_ids
@@ -159,7 +159,7 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
     )
     backward, step = (*run.steps.before(optimizer), *backward), run.steps.step(optimizer)
     run.order, run.sizes = _visited(run)
-    losses, shares, updated = run.losses, _shares(run), True
+    losses, shares, updated, learned = run.losses, _shares(run), True, False
     run.network.train()
     epoch = run.batches.epoch(run.order, run.sizes, number=run.epoch, first=run.step)
     for batch in epoch:
@@ -168,19 +168,21 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
         run.global_step += 1
         if updated:
             optimizer.zero_grad()
+            learned = False
         _emit(begin)
-        output = forward(*batch.inputs)
-        if batch.weights is None:
-            loss = objective(output, batch.target)
-        else:
-            loss = objective.weighted(output, batch.target, batch.weights)
-        losses.append(loss.detach())
-        if shares is None:
-            differentiate(loss)
-        else:
-            differentiate(loss * shares[run.step - 1])
-            updated = run.has_updated
-        if updated:
+        if len(batch.inputs[0]):
+            learned = True
+            output = forward(*batch.inputs)
+            if batch.weights is None:
+                loss = objective(output, batch.target)
+            else:
+                loss = objective.weighted(output, batch.target, batch.weights)
+            losses.append(loss.detach())
+            differentiate(loss if shares is None else loss * shares[run.step - 1])
+        else:  # none of its rows can be read; it counts as a batch of no rows
+            losses.append(losses[-1] if losses else torch.zeros((), device=run.batches.device))
+        updated = shares is None or run.has_updated
+        if updated and learned:
             _emit(backward)
             step()
         _emit(end)
@@ -234,7 +236,7 @@ def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> di
     outputs: list[Tensor] = []
     run.network.eval()
     with torch.no_grad():
-        for batch in validation.batches.epoch():
+        for batch in with_rows(validation.batches.epoch()):
             run.batch = batch
             _emit(begin)
             outputs.append(forward(*batch.inputs))
@@ -280,7 +282,7 @@ def apply_network(
     outputs: list[Tensor] = []
     with torch.inference_mode():
         _emit(events["on_predict_begin"])
-        for run.batch in batches.epoch():
+        for run.batch in with_rows(batches.epoch()):
             run.step += 1
             run.output = (forward or network)(*run.batch.inputs)
             outputs.append(run.output.cpu())

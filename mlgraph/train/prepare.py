@@ -23,6 +23,7 @@ from mlgraph.errors import (
     DataError,
     GraphError,
     MLGraphError,
+    ShapeError,
     did_you_mean,
     listing,
 )
@@ -59,6 +60,35 @@ def training_data(
             "There are no rows to train on.", why="rows of weight 0 do not count", mend="add rows"
         )
     return data.but(drop_last=drop_last)
+
+
+def check_applied(descriptor: ModelDescriptor, feed: Feed) -> None:
+    """Refuse tensors that have another form where the network is applied than in training.
+
+    Args:
+        descriptor: The network with its training data.
+        feed: What arrives where it is applied; no row of it is read.
+
+    Raises:
+        ShapeError: Shape or dtype of a column differ.
+
+    >>> from mlgraph import nn as layer
+    >>> task = Task({"x": torch.zeros(2, 3), "y": [0.5, 1.0]}, target="y")
+    >>> (descriptor,) = layer("linear").as_graph().fit(task).outputs.values()
+    >>> check_applied(descriptor, descriptor.inputs)
+    """
+    for id, token in descriptor.tokens.items():
+        if token.lazy(feed[id]) is None:
+            continue
+        name = token.columns[0]
+        then, now = descriptor.inputs[id].lazy(name).dtype, feed[id].lazy(name).dtype
+        if then != now:
+            raise ShapeError(
+                f"Column {name!r} has another dtype than in training.",
+                where=f"node {id!r}",
+                why=f"it was {then} and is {now}",
+                mend='give operations that change the dtype stages="both"',
+            )
 
 
 def validation_data(

@@ -33,6 +33,7 @@ from mlgraph.train.objective import Loss, default_loss
 from mlgraph.train.optimizer import Optimizer, default_optimizer
 from mlgraph.train.precision import Precision, dtype_of
 from mlgraph.train.prepare import (
+    check_applied,
     class_counts,
     watched,
 )
@@ -162,6 +163,7 @@ class Settings(Node):
             partial(self._folder, descriptor.callbacks.values()),
             partial(check_backend, self.compile),
             partial(check_output, descriptor),
+            partial(self._check_applied, descriptor, ctx),
             partial(loss.check, spec),
             partial(class_weights, spec, self.class_weight, counts),
         )
@@ -224,6 +226,10 @@ class Settings(Node):
             )
         paths = [path for path in paths if self.resume in (True, str(path))]
         return paths[0] if paths[0].exists() else None
+
+    def _check_applied(self, descriptor: ModelDescriptor, ctx: Context) -> None:
+        if ctx.valid is not None:  # without validation data an empty prototype
+            check_applied(descriptor, ctx.valid["input"])
 
     def loading(self) -> Loading:
         """How lazy columns are read."""

@@ -46,6 +46,7 @@ def taken(run: Run) -> dict[str, Any]:
         # Between two epochs they are those of the last one, which nobody needs any more.
         "losses": torch.stack(run.losses).cpu() if run.step else torch.empty(0),
         "outputs": torch.cat(run.outputs).cpu() if run.step and run.outputs else torch.empty(0),
+        "lost": list(run.batches.lost) if run.step else [],
         "network": run.network.state_dict(),
         "trainable": [name for name, p in run.network.named_parameters() if p.requires_grad],
         "optimizer": run.optimizer.state_dict(),
@@ -79,6 +80,7 @@ def put_back(run: Run, saved: Mapping[str, Any]) -> None:
     run.scores, run.history = dict(saved["scores"]), [dict(row) for row in saved["history"]]
     run.losses = list(saved["losses"].to(device).unbind())
     run.outputs = [saved["outputs"].to(device)] if len(saved["outputs"]) else []
+    run.batches.lose(saved["lost"])
     set_streams(run, saved["random"])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlgraph.data.batch import with_rows
 from mlgraph.train.run import Run
 
 
@@ -48,7 +49,7 @@ def running_scores(run: Run) -> dict[str, float]:
     count = sum(run.sizes[: run.step])
     places = torch.arange(count) if run.order is None else run.order[:count].cpu()
     kept = run.batches.kept
-    places = places if kept is None else places[torch.from_numpy(kept)]
+    places = places if kept is None else places[torch.from_numpy(kept[kept < count])]
     return dict(training.scorer(torch.cat(run.outputs), places))
 
 
@@ -64,7 +65,8 @@ def clean_scores(run: Run) -> dict[str, float]:
     forward = run.forward or run.network
     run.network.eval()
     with torch.no_grad():
-        output = torch.cat([forward(*batch.inputs) for batch in run.training.clean.epoch()])
+        batches = with_rows(run.training.clean.epoch())
+        output = torch.cat([forward(*batch.inputs) for batch in batches])
     run.network.train()
     kept = run.training.clean.kept
     return dict(run.training.scorer(output, None if kept is None else torch.from_numpy(kept)))

@@ -14,6 +14,10 @@ from mlgraph.errors import ShapeError
 from mlgraph.tensor.spec import TensorSpec
 
 FLOAT = 'nn("fn", torch.Tensor.float)'
+IMAGE_FLOAT = (
+    'po("trafo_to_dtype", torch.float32, scale=True) before the network makes numbers from 0 to 1, '
+    f"and {FLOAT} in it from 0 to 255"
+)
 
 
 def need_floats(x: TensorSpec) -> None:
@@ -28,7 +32,9 @@ def need_floats(x: TensorSpec) -> None:
         raise ShapeError(
             "Floating-point numbers are needed.",
             why=f"the dtype is {_name(x.dtype)}",
-            mend=f'embed codes with nn("embedding"), make other integers floats with {FLOAT}',
+            mend=f"for images {IMAGE_FLOAT}"
+            if x.dtype == torch.uint8
+            else f'embed codes with nn("embedding"), make other integers floats with {FLOAT}',
         )
 
 

@@ -224,8 +224,18 @@ def _wrong_type(node: _Ingress, task: Task, wrong: list[str]) -> DataError:
     return DataError(
         f"{node.key} cannot take {shown}.",
         why=f"it takes columns of type {listing(sorted(node.accepts))}",
-        mend='po("encode") makes numbers of categories, po("datefeatures") of dates; '
-        'columns=sel.type("float") leaves the others out',
+        mend=_other_doors({task.types[name] for name in wrong}),
+    )
+
+
+def _other_doors(types: set[str]) -> str:
+    """What to do with features of these types."""
+    if types == {"tensor"}:
+        return 'tensors enter by po("ingress_tensor", columns=...)'
+    doors = ', tensors enter by po("ingress_tensor", columns=...)' if "tensor" in types else ""
+    return (
+        f'po("encode") makes numbers of categories, po("datefeatures") of dates{doors}; '
+        'columns=sel.type("float") leaves the others out'
     )
 
 

@@ -113,7 +113,11 @@ def _stamped(path: str) -> str:
 
 def _failure(row: int, path: str, problem: Exception) -> ReadFailure:
     if isinstance(problem, FileNotFoundError):
-        return ReadFailure(row, f"there is no file {path}.", mend="check the paths of the column")
+        return ReadFailure(
+            row,
+            f"there is no file {path}.",
+            mend='check the paths of the column, or leave it out with on_error="skip"',
+        )
     if isinstance(problem, OSError) and problem.strerror:
         return ReadFailure(row, f"the file {path} cannot be opened.", problem.strerror)
     return ReadFailure(

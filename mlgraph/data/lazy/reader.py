@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import NamedTuple
 
 import attrs
@@ -71,6 +72,7 @@ class Reader:
     Args:
         columns: The columns by name, of equal length.
         row_ids: Ids of their rows.
+        titles: What a column is called in messages, if that is not its name.
 
     Raises:
         DataError: The columns differ in length.
@@ -83,13 +85,19 @@ class Reader:
             [0., 1.]])
     """
 
-    def __init__(self, columns: Mapping[str, LazyTensor], row_ids: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, LazyTensor],
+        row_ids: NDArray[np.int64],
+        titles: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         for name, column in columns.items():
             if len(column) != len(row_ids):
                 raise DataError(
                     f"Column {name!r} has {len(column)} rows, and there are {len(row_ids)} row ids."
                 )
         self.specs = {name: column.spec for name, column in columns.items()}
+        self._titles = {name: titles.get(name, name) for name in columns}
         self._groups = groups_of(columns)
         self._row_ids = np.asarray(row_ids, dtype=np.int64)
         self._copies = copies_of(self._row_ids)
@@ -143,10 +151,12 @@ class Reader:
         except ReadFailure as failure:
             place = int(np.argmax(group.rows[positions] == failure.row))
             raise self._refusal(group, int(positions[place]), failure) from failure
+        except DataError as error:
+            raise error.at(f"column {self._titles[group.names[0]]!r}") from error.__cause__
         stack = Stack(value)
         if stack.odd(group.spec) is not None:
             ids = np.delete(self._row_ids[positions], [at for at, _ in failed])
-            _check(stack, group.spec, group.names[0], ids)
+            _check(stack, group.spec, self._titles[group.names[0]], ids)
         return stack, failed
 
     def _computed(
@@ -160,18 +170,19 @@ class Reader:
         found = {}
         for name, slot in zip(group.names, group.outputs, strict=True):
             if slot:  # what was fetched has been checked
-                _check(slots[slot], self.specs[name], name, rows.ids)
+                _check(slots[slot], self.specs[name], self._titles[name], rows.ids)
             found[name] = slots[slot].value()
         return found
 
     def _skip(self, group: Group, position: int, failure: ReadFailure) -> Skipped:
-        return Skipped(position, int(self._row_ids[position]), group.names[0], failure.what)
+        title = self._titles[group.names[0]]
+        return Skipped(position, int(self._row_ids[position]), title, failure.what)
 
     def _refusal(self, group: Group, position: int, failure: ReadFailure) -> DataError:
-        row_id = self._row_ids[position]
+        row_id, title = self._row_ids[position], self._titles[group.names[0]]
         return DataError(
-            f"Row {row_id} of column {group.names[0]!r} cannot be read: {failure.what}",
-            where=f"column {group.names[0]!r}, row {row_id}",
+            f"Row {row_id} of column {title!r} cannot be read: {failure.what}",
+            where=f"column {title!r}, row {row_id}",
             why=failure.why,
             mend=failure.mend,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import Tensor
 from mlgraph.data.lazy.draws import Draw, Keys, keys, uniforms
 from mlgraph.data.lazy.operation import Operation
 from mlgraph.data.lazy.stack import Stack
-from mlgraph.errors import DataError
+from mlgraph.errors import DataError, MLGraphError
 
 
 class Drawn(NamedTuple):
@@ -47,6 +49,8 @@ def run(operation: Operation, key: str, x: Stack, rows: Drawn) -> Stack:
     before = x.version()
     try:
         result = _drawn(operation, key, x, rows) if operation.random else each(operation, x)
+    except MLGraphError as error:
+        raise error.at(f"node {operation.id!r}, rows {_some(rows.ids)}") from error.__cause__
     except Exception as error:
         error.add_note(f"in node {operation.id!r}, of rows {_some(rows.ids)}")
         raise
@@ -71,7 +75,8 @@ def each(operation: Operation, x: Stack) -> Stack:
     tensor([2., 3.])
     """
     if not operation.batched:
-        return Stack([operation(row) for row in x.rows()])
+        with _one_thread():
+            return Stack([operation(row) for row in x.rows()])
     together = x.stacked()
     if together is None:
         return Stack([operation(row[None])[0] for row in x.rows()])
@@ -91,10 +96,22 @@ def _drawn(operation: Operation, key: str, x: Stack, rows: Drawn) -> Stack:
     if operation.draws:
         return _at_once(operation, x, uniforms(places, operation.draws))
     found = []
-    for seed, row in zip(places.tolist(), x.rows(), strict=True):
-        torch.default_generator.manual_seed(seed)
-        found.append(operation(row[None])[0] if operation.batched else operation(row))
+    with _one_thread():
+        for seed, row in zip(places.tolist(), x.rows(), strict=True):
+            torch.default_generator.manual_seed(seed)
+            found.append(operation(row[None])[0] if operation.batched else operation(row))
     return Stack(found)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A sum over a row has the same bits as in a worker process, which has one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _at_once(operation: Operation, x: Stack, uniform: Tensor) -> Stack:

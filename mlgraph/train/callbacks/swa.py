@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlgraph.core.param import param
+from mlgraph.data.batch import with_rows
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.averages import Averages
 from mlgraph.train.groups import factors
@@ -110,7 +111,7 @@ def update_norm(run: Running) -> None:
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for batch in run.batches.epoch():
+        for batch in with_rows(run.batches.epoch()):
             run.network(*batch.inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
