@@ -69,8 +69,8 @@ def load_weights(
             checkpoint with other things, the one part that is tensors by name is meant.
         rename: Other beginnings of names: ``{"fc.": "head."}`` loads ``fc.weight`` into
             ``head.weight``, ``{"module.": ""}`` strips, and ``{"": "body."}`` adds one.
-        fresh: Weights of the module that keep what they have, such as a new head; the source may
-            have them, in other sizes, or not.
+        fresh: Weights that are not taken from the source: those of a new head of the module, which
+            the source may have, in other sizes, or not; or those of a head that the module lacks.
         strict: Refuse a source that does not fit in full; else what fits is loaded.
 
     Returns:
@@ -87,15 +87,15 @@ def load_weights(
     1 loaded
     """
     own = module.state_dict()
-    kept = _fresh(Selector.of(fresh) if fresh else Nothing(), own)
-    given = _without(kept, _renamed(tensors_of(source), rename or {}))
-    own = _without(kept, own)
+    given = _renamed(tensors_of(source), rename or {})
+    kept = _fresh(Selector.of(fresh) if fresh else Nothing(), {**own, **given})
+    own, given = _without(kept, own), _without(kept, given)
     report = _compared(own, given)
     if strict and not report.complete:
         raise StateError(
             f"The weights do not fit the {type(module).__name__}.",
             why=repr(report),
-            mend="rename={...} maps names, fresh=... spares a new head",
+            mend="rename={...} maps names, fresh=... spares a new head, or leaves an old one behind",
         )
     with torch.no_grad():
         for name in report.loaded:
@@ -179,17 +179,17 @@ def _renamed(tensors: Mapping[str, Tensor], new: Mapping[str, str]) -> dict[str,
     return {name(old): tensor for old, tensor in tensors.items()}
 
 
-def _fresh(chosen: Selector, own: Mapping[str, Tensor]) -> frozenset[str]:
+def _fresh(chosen: Selector, known: Mapping[str, Tensor]) -> frozenset[str]:
     """The names that are meant, of which there has to be one."""
     try:
-        found = chosen.pick_from(own)
+        found = chosen.pick_from(known)
     except UnknownColumnError:
         found = ()
     if not found and not isinstance(chosen, Nothing):
         raise ConfigError(
             f"fresh={chosen!r} chooses no weights.",
-            why=f"the weights are {listing(own, 20)}",
-            mend=did_you_mean(getattr(chosen, "names", ("",))[0], own),
+            why=f"the weights are {listing(known, 20)}",
+            mend=did_you_mean(getattr(chosen, "names", ("",))[0], known),
         )
     return frozenset(found)
 

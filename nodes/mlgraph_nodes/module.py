@@ -75,7 +75,8 @@ class Module(Layer):
         rename: Other beginnings of the names in the file: ``{"model.": ""}`` strips one,
             ``{"": "body."}`` adds one.
         fresh: The weights that do not come from the file, such as those of a new head:
-            ``sel.match("^fc")``. All others have to be there, in their sizes.
+            ``sel.match("^fc")``; and those of the file that the module lacks, such as an old head.
+            All others have to be there, in their sizes.
 
     Raises:
         ConfigError: It is no module, or is not made by these arguments; or the weights are no

@@ -92,6 +92,14 @@ def test_a_new_head_keeps_its_start():
     assert torch.equal(target.linear.weight, source.linear.weight)
 
 
+def test_an_old_head_is_left_behind_by_name():
+    source, body = net(seed=2), net(nn("linear", 3) >> nn("relu"), seed=3)
+    with pytest.raises(StateError, match="leaves an old one behind"):
+        load_weights(body, source)
+    assert load_weights(body, source, fresh=sel.match("^head")).complete
+    assert torch.equal(body.linear.weight, source.linear.weight)
+
+
 def test_what_is_fresh_need_not_be_there():
     body = {name: t for name, t in net().state_dict().items() if "head" not in name}
     assert load_weights(net(), body, fresh=["head.weight", "head.bias"]).complete

@@ -90,6 +90,15 @@ def test_tensors_that_do_not_fit_name_the_node_and_the_column() -> None:
     assert "column 'mask'" in refused.value.where and "trafo_grayscale" in refused.value.where
 
 
+def test_pixels_as_they_are_in_files_cannot_be_normalised_and_the_way_out_is_named() -> None:
+    task = Task({"image": torch.zeros(2, 1, 4, 4, dtype=torch.uint8)})
+    normalise = po("trafo_normalize", mean=(0.5,), std=(0.5,))
+    with pytest.raises(ShapeError, match="trafo_normalize cannot accept") as refused:
+        normalise.as_graph().fit(task)
+    assert 'po("trafo_to_dtype", torch.float32)' in refused.value.mend
+    assert (po("trafo_to_dtype", torch.float32, scale=True) >> normalise).fit(task)
+
+
 def test_parameters_of_the_fit_are_used_afterwards() -> None:
     one, other = po("trafo_crop", **PART), po("trafo_crop", **{**PART, "height": 2})
     ctx = Context(id="crop", phase="fit", seed=0)

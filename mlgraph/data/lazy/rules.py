@@ -27,6 +27,7 @@ class Rule:
             ``channels`` or ``video``. More dimensions may stand in front of them.
         colours: Whether there must be 1 or 3 channels.
         batched: Whether a batch gives the same as its rows, bit for bit.
+        floats: Whether integers, as image files hold them, are refused.
         random: Whether it draws.
         varies: Whether height and width of the result may differ from row to row.
         gate: The transform without draws that is applied to a row with probability ``p``.
@@ -35,6 +36,7 @@ class Rule:
     layout: str = "image"
     colours: bool = False
     batched: bool = False
+    floats: bool = False
     random: bool = False
     varies: bool = False
     gate: str = ""
@@ -48,7 +50,7 @@ class Rule:
         """Refuse inputs that torchvision would take for something else, or refuse while training.
 
         Raises:
-            ShapeError: There are too few dimensions, or neither 1 nor 3 channels.
+            ShapeError: There are too few dimensions, neither 1 nor 3 channels, or integers.
 
         >>> rule("Resize").check("resize", TensorSpec(("batch", 3, 8, 8)))
         """
@@ -65,6 +67,13 @@ class Rule:
                 f"{name} cannot accept {spec}.",
                 why=f"it works on {layout} with 1 or 3 channels, and there are {channels}",
                 mend="make images of 1 or 3 channels before, or leave this column out of columns=",
+            )
+        if self.floats and not spec.dtype.is_floating_point:
+            raise ShapeError(
+                f"{name} cannot accept {spec}.",
+                why="it works on floating-point numbers",
+                mend='put po("trafo_to_dtype", torch.float32) before it, or with scale=True '
+                "for numbers from 0 to 1",
             )
 
 
@@ -101,7 +110,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "invert": _STEADY,
         "posterize": _STEADY,
         "solarize": _STEADY,
-        "Normalize": Rule("channels", batched=True),
+        "Normalize": Rule("channels", batched=True, floats=True),
         "permute_channels": Rule("channels", batched=True),
         "equalize": Rule("channels", batched=True),
         "autocontrast": _COLOURS,
