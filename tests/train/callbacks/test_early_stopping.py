@@ -23,6 +23,7 @@ class FakeRun:
         self.epoch = self.step = self.global_step = self.best_epoch = 0
         self.scores = {}
         self.stopped = ""
+        self.is_continued = False
 
     def stop(self, reason):
         self.stopped = reason
