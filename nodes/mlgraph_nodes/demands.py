@@ -25,10 +25,12 @@ def need_floats(x: TensorSpec) -> None:
     >>> need_floats(TensorSpec(("batch", 4)))
     """
     if not x.dtype.is_floating_point:
+        others = f'embed codes with nn("embedding"), make other integers floats with {FLOAT}'
+        pixels = 'bring pixels to 0..1 with po("trafo_convert_image_dtype") before the network, '
         raise ShapeError(
             "Floating-point numbers are needed.",
             why=f"the dtype is {_name(x.dtype)}",
-            mend=f'embed codes with nn("embedding"), make other integers floats with {FLOAT}',
+            mend=pixels + others if x.dtype == torch.uint8 else others,
         )
 
 
