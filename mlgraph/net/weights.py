@@ -95,7 +95,7 @@ def load_weights(
         raise StateError(
             f"The weights do not fit the {type(module).__name__}.",
             why=repr(report),
-            mend="rename={...} maps names, fresh=... spares a new head, or leaves an old one",
+            mend="rename={...} maps names, fresh=... spares a new head or leaves an old one behind",
         )
     with torch.no_grad():
         for name in report.loaded:

@@ -29,12 +29,11 @@ def need_floats(x: TensorSpec) -> None:
     >>> need_floats(TensorSpec(("batch", 4)))
     """
     if not x.dtype.is_floating_point:
+        others = f'embed codes with nn("embedding"), make other integers floats with {FLOAT}'
         raise ShapeError(
             "Floating-point numbers are needed.",
             why=f"the dtype is {_name(x.dtype)}",
-            mend=f"for images {IMAGE_FLOAT}"
-            if x.dtype == torch.uint8
-            else f'embed codes with nn("embedding"), make other integers floats with {FLOAT}',
+            mend=f"for images {IMAGE_FLOAT}; {others}" if x.dtype == torch.uint8 else others,
         )
 
 

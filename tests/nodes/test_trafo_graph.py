@@ -99,6 +99,15 @@ def test_pixels_as_they_are_in_files_cannot_be_normalised_and_the_way_out_is_nam
     assert (po("trafo_to_dtype", torch.float32, scale=True) >> normalise).fit(task)
 
 
+def test_layers_name_the_node_that_makes_numbers_of_pixels() -> None:
+    task = Task({"image": torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "y": ["a", "b"]}, target="y")
+    network = nn("conv2d", 2, 3) >> nn("flatten") >> nn("head") >> po("torch_model")
+    with pytest.raises(ShapeError, match="conv2d cannot accept") as refused:
+        network.check(task)
+    assert 'po("trafo_convert_image_dtype")' in refused.value.mend
+    assert (po("trafo_convert_image_dtype") >> network).check(task)
+
+
 def test_parameters_of_the_fit_are_used_afterwards() -> None:
     one, other = po("trafo_crop", **PART), po("trafo_crop", **{**PART, "height": 2})
     ctx = Context(id="crop", phase="fit", seed=0)
