@@ -26,7 +26,7 @@ import numpy as np
 import sklearn.metrics  # noqa: F401 - a fit would import it after the fork
 import torch
 
-from mlgraph import Graph, Task, callback, chain, nn, po, sel
+from mlgraph import Graph, Task, callback, lazy, nn, po, sel
 from mlgraph.train.checkpoint import checkpoints, read
 from mlgraph.train.trained import Trained
 
@@ -38,18 +38,23 @@ def task(n: int = 120) -> Task:
     draws = np.random.default_rng(0)
     columns = {name: draws.normal(size=n) for name in "abcd"}
     noisy = columns["a"] + 2 * draws.normal(size=n)
-    return Task({**columns, "y": np.where(noisy > 0, "yes", "no")}, target="y")
+    image = lazy(np.random.default_rng(3).random((n, 1, 3, 3), dtype=np.float32))
+    return Task({**columns, "image": image, "y": np.where(noisy > 0, "yes", "no")}, target="y")
 
 
 def paths() -> list[Graph]:
-    """What enters the network. An augmented lazy column belongs here, as a path beside this one."""
-    return [po("scale") >> nn("linear", 12, id="first")]
+    """What enters the network: columns, and images that are drawn anew in each epoch."""
+    draws = po("augment_random_horizontal_flip") >> po("augment_color_jitter", brightness=0.5)
+    return [
+        po("scale")
+        >> po("ingress_num", columns=~sel.type("tensor"))
+        >> nn("linear", 12, id="first"),
+        draws >> po("ingress_tensor", columns="image") >> nn("flatten") >> nn("linear", 4),
+    ]
 
 
 def graph(path: str, batches: int | None, keep: int | None) -> Graph:
     """Dropout, batch norm, one cycle, EMA, a layer that is thawed, early stopping, checkpoints."""
-    first, *more = paths()
-    merged = chain({f"path_{i}": one for i, one in enumerate((first, *more))}, nn("merge_cat"))
     body = nn("batch_norm1d") >> nn("relu") >> nn("dropout", 0.3) >> nn("linear", 8) >> nn("head")
     callbacks = [
         callback("lr_one_cycle", max_lr=0.05),
@@ -59,7 +64,8 @@ def graph(path: str, batches: int | None, keep: int | None) -> Graph:
     ]
     options = {"epochs": EPOCHS, "batch_size": 16, "patience": 4, "progress": False}
     return (
-        (merged if more else first)
+        paths()
+        >> nn("merge_cat")
         >> body
         >> po("torch_optimizer", "adamw", lr=0.01)
         >> po("torch_callbacks", callbacks)

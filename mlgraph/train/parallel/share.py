@@ -92,13 +92,26 @@ class Share:
 
 
 def _weighed(batch: Batch, mine: Tensor, weights: Tensor) -> Batch:
-    if len(batch.inputs[0]) != len(mine):
+    complete(batch, len(mine))
+    return batch._replace(weights=weights)
+
+
+def complete(batch: Batch, rows: int) -> Batch:
+    """The batch, if it has all its rows.
+
+    Raises:
+        DataError: Some cannot be read.
+
+    >>> len(complete(Batch((torch.zeros(2, 1),), None, None), 2).inputs[0])
+    2
+    """
+    if len(batch.inputs[0]) != rows:
         raise DataError(
             "Rows that cannot be read cannot be left out while several processes train.",
             why="the share of each process would be another one",
             mend='leave these rows out of the task, or use on_error="raise" to see them',
         )
-    return batch._replace(weights=weights)
+    return batch
 
 
 def part(n: int, rank: int, size: int, least: int = 1) -> tuple[int, int, bool]:

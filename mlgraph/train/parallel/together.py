@@ -17,7 +17,7 @@ from mlgraph.core.param import param
 from mlgraph.errors import ConfigError, StateError, listing
 from mlgraph.train.callback import Callback
 from mlgraph.train.parallel.group import Group, joined
-from mlgraph.train.parallel.share import Share, Summed, masses, part
+from mlgraph.train.parallel.share import Share, Summed, complete, masses, part
 from mlgraph.train.run import Run, Validation
 
 
@@ -135,7 +135,8 @@ class _Some:
 
     def epoch(self) -> Any:
         """The batches of these rows."""
-        return self.whole.epoch(self.places, self.whole.cut(len(self.places)))
+        sizes = self.whole.cut(len(self.places))
+        return map(complete, self.whole.epoch(self.places, sizes), sizes)
 
 
 @attrs.frozen(eq=False)
