@@ -104,8 +104,8 @@ def test_layers_name_the_node_that_makes_numbers_of_pixels() -> None:
     network = nn("conv2d", 2, 3) >> nn("flatten") >> nn("head") >> po("torch_model")
     with pytest.raises(ShapeError, match="conv2d cannot accept") as refused:
         network.check(task)
-    assert 'po("trafo_convert_image_dtype")' in refused.value.mend
-    assert (po("trafo_convert_image_dtype") >> network).check(task)
+    assert 'po("trafo_to_dtype", torch.float32, scale=True)' in refused.value.mend
+    assert (po("trafo_to_dtype", torch.float32, scale=True) >> network).check(task)
 
 
 def test_parameters_of_the_fit_are_used_afterwards() -> None:
