@@ -44,6 +44,7 @@ from mlgraph import (
     MLGraphError,
     Task,
     branch,
+    lazy,
     nn,
     po,
     replicate,
@@ -52,6 +53,7 @@ from mlgraph import (
     union,
 )
 from mlgraph.catalogue import catalogue
+from mlgraph.data.lazy.pending import LazyType
 
 EXAMPLES = int(os.environ.get("MLGRAPH_EXAMPLES", "10000"))
 ROWS = 24
@@ -93,6 +95,8 @@ COLUMNS = {
     "d": lambda rng, n: {"d": [START + datetime.timedelta(hours=7 * i) for i in range(n)]},
     "k": lambda rng, n: {"k": np.ones(n)},
     "x": lambda rng, n: {"x": rng.random((n, 3, 8, 6), dtype=np.float32)},
+    "z": lambda rng, n: {"x": lazy(rng.integers(0, 256, (n, 3, 8, 6), dtype=np.uint8))},
+    "v": lambda rng, n: {"x": lazy([torch.ones(3, 8, 6 + i % 2) for i in range(n)])},
 }
 
 # Functions, modules and estimators that programs use -------------------------------------------
@@ -247,6 +251,8 @@ KNOWN: dict[str, list[str]] = {
     "torch_loss.options": ["{}", "{'label_smoothing': 0.1}", "{'delta': 2.0}"],
     "torch_optimizer.optimizer": ["'adamw'", "'sgd'", "'adam'", "'rmsprop'", "'sparse_adam'"],
     "torch_optimizer.options": ["{}", "{'lr': 0.1}", "{'lr': 1e20}", "{'lr': -1}"],
+    "torch_model.num_workers": ["0", "'auto'"],  # of too many torch warns
+    "torch_model.pin_memory": ["False", "'auto'"],
     "torch_model.metrics": ["[]", "'accuracy'", "['rmse', 'mae']", "['log_loss']", "agree"],
     "torch_model.monitor": ["None", "'valid_loss'", "'accuracy'"],
     "torch_model.class_weight": ["None", "'balanced'", "2.0", "{'no': 1.0, 'yes': 3.0}"],
@@ -382,6 +388,18 @@ class Writer:
         steps = [self.of(lambda kind: kind.of_tensors) for _ in range(self.pick([0, 1, 2, 3]))]
         return [*steps, "po('drop', 'x')"]
 
+    def seeing(self, columns: str, kind: str) -> str:
+        """A network of images, most of it as one would write it."""
+        steps = [self.of(lambda kind: kind.of_tensors) for _ in range(self.pick([0, 0, 1, 2]))]
+        if "z" in columns and not self.chance(0.1):
+            place = self.rng.randrange(len(steps) + 1)
+            steps.insert(place, "po('trafo_to_dtype', torch.float32, scale=True)")
+        door = self.pick(["po('ingress_tensor', columns='x')"] * 8 + ["po('select', 'x')"])
+        layers = [self.pick(LOOKING) for _ in range(self.pick([0, 1, 2, 3]))]
+        if self.chance(0.3):
+            layers.insert(self.rng.randrange(len(layers) + 1), self.layer())
+        return " >> ".join([*steps, door, *layers, "nn('flatten')", *self.end(kind)])
+
     def layer(self) -> str:
         return self.of(lambda kind: kind.key.startswith("nn_"))
 
@@ -397,7 +415,7 @@ class Writer:
         return " >> ".join(parts)
 
     def table(self, columns: str) -> list[str]:
-        parts = self.pictures() if "x" in columns else []
+        parts = self.pictures() if set(columns) & set("xzv") else []
         if "d" in columns and not self.chance(0.1):
             parts.append(self.pick(["po('datefeatures')", "po('drop', 'd')"]))
         if set(columns) & set("ms") and not self.chance(0.1):
@@ -459,6 +477,14 @@ class Writer:
         return self.pick(FORMS).format(one=one, two=two, id=self.pick(IDS), other=self.pick(IDS))
 
 
+LOOKING = (
+    "nn('conv2d', 4, kernel_size=3, padding=1)",
+    "nn('conv2d', 2, kernel_size=3)",
+    "nn('batch_norm2d')",
+    "nn('relu')",
+    "nn('max_pool2d', 2)",
+    "nn('adaptive_avg_pool2d', 2)",
+)
 LOSSES = {
     "binary": ["'cross_entropy'", "'bce_with_logits'"],
     "classes": ["'cross_entropy'"],
@@ -492,9 +518,11 @@ def program(rng: random.Random) -> Program:
     """A program of any sort; most of them could be somebody's."""
     write = Writer(rng, wrong=rng.choice([0.0, 0.0, 0.15]))
     columns = rng.choice(["n", "n", "n", ""]) + "".join(rng.sample("nimcstldk", rng.randint(1, 3)))
-    columns = "".join(dict.fromkeys(columns)) + rng.choice(["", "", "x"])
+    columns = "".join(dict.fromkeys(columns)) + rng.choice(["", "", "", "x", "z", "v"])
     kind = rng.choice(["binary", "classes", "quantity"])
-    graph = write.wild() if write.chance(0.2) else write.sensible(columns, kind)
+    sees = bool(set(columns) & set("xzv")) and write.chance(0.5)
+    sensible = write.seeing if sees else write.sensible
+    graph = write.wild() if write.chance(0.2) else sensible(columns, kind)
     weight = ", weight=True" if write.chance(0.1) else ""
     valid = rng.choice(["None"] * 20 + ["0.25"] * 20 + ["[0, 1, 2, 3]"] * 8 + ["[99]", "2"])
     return Program(graph, f"task({kind!r}, {columns!r}{weight})", valid)
@@ -542,7 +570,9 @@ def _ran(graph: Graph, data: Task, valid: Any) -> str:
     assert refused is None, f"check() refused what works: {refused}"
     try:
         fitted.predict(data)
-        fitted.predict(data.take([0, 1, 2]).table(data.features))
+        few = data.take([0, 1, 2])
+        is_lazy = any(isinstance(column.type, LazyType) for column in data.columns.values())
+        fitted.predict(few if is_lazy else few.table(data.features))
     except MLGraphError:
         return "refused when predicting"
     return "worked"
@@ -550,7 +580,10 @@ def _ran(graph: Graph, data: Task, valid: Any) -> str:
 
 def _shows_only_in_training(error: MLGraphError) -> bool:
     """Whether nobody could have known before: weights, and what a function of the user's does."""
-    phrases = ("The loss is ", "cannot train this network", "This loss has no value per row")
+    phrases = (
+        *("The loss is ", "cannot train this network", "This loss has no value per row"),
+        *("differ in shape", "another shape or dtype than promised", "does not fit "),
+    )
     return isinstance(error, DataError | ConfigError) and any(p in error.what for p in phrases)
 
 

@@ -236,6 +236,18 @@ def test_a_transform_says_which_channels_it_needs(images):
     assert "column 'image'" in error.value.where and "there are 2" in error.value.why
 
 
+@pytest.mark.parametrize("p", [0.01, 0.99])
+def test_what_is_done_to_some_rows_only_is_tried_before_training(p, images):
+    # A threshold of 2 is refused for numbers from 0 to 1, once a row is chosen.
+    graph = (
+        po("trafo_to_dtype", torch.float32, scale=True)
+        >> po("augment_random_solarize", threshold=2.0, p=p)
+        >> images.head()
+    )
+    with pytest.raises(ShapeError, match="augment_random_solarize"):
+        graph.check(images.task())
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_value_that_does_not_fit_is_refused_where_it_arises(workers, images):
     graph = (
@@ -337,6 +349,13 @@ def test_two_columns_of_images_need_a_door_each(door, images):
     with pytest.raises(DataError, match="takes one column of tensors") as error:
         (door.as_graph() >> ENDING).check(task)
     assert "'image', 'mask'" in error.value.why and 'columns="image"' in error.value.mend
+
+
+def test_a_lazy_column_does_not_travel_in_a_table(images):
+    fitted = images.plain(epochs=1).fit(images.task(), seed=1)
+    with pytest.raises(DataError, match="where its tensors are") as error:
+        fitted.predict(images.task().table(["image"]))
+    assert "column 'image'" in error.value.where and "task.lazy(name)" in error.value.mend
 
 
 def test_images_and_numbers_need_a_door_each(images):

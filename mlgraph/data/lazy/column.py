@@ -160,6 +160,12 @@ def as_lazy(column: Column) -> LazyTensor:
     """
     if isinstance(column.stored.extra, Lazy):
         return LazyTensor(column)
+    if isinstance(column.type, LazyType):
+        raise DataError(
+            "A lazy column does not know any more where its tensors are.",
+            why="its rows went through an Arrow table, which holds their numbers only",
+            mend="pass the Task, or the column itself: {name: task.lazy(name)}",
+        )
     if not isinstance(column.type, pa.FixedShapeTensorType):
         raise DataError(
             f"A column of type {column.kind} has no tensors.",

@@ -97,6 +97,8 @@ class Transform(Operation):
         return type(self), (self.id, self.name, self.params)
 
     def _inferred(self, spec: TensorSpec) -> TensorSpec:
+        if self.rule.gate and self.rule.gate != "rgb_to_grayscale":
+            self._ungated().infer(spec)  # a trial may happen to draw that nothing is done
         found = super().infer(spec)
         if self.rule.varies or (self.name == "RandomRotation" and self.params.get("expand")):
             sizes = (f"{self.id}_height", f"{self.id}_width")
@@ -107,11 +109,14 @@ class Transform(Operation):
         places = chosen.nonzero().squeeze(1)
         if not len(places):
             return x
-        params = {name: value for name, value in self.params.items() if name != "p"}
-        if self.rule.gate == "rgb_to_grayscale":
-            params["num_output_channels"] = x.shape[-3]
-        done = Transform(self.id, self.rule.gate, FrozenDict(params))(x.index_select(0, places))
+        more = {"num_output_channels": x.shape[-3]} if self.rule.gate == "rgb_to_grayscale" else {}
+        done = self._ungated(**more)(x.index_select(0, places))
         return done if len(places) == len(x) else x.index_copy(0, places, done)
+
+    def _ungated(self, **more: Any) -> Transform:
+        """What is done to the rows that are chosen."""
+        params = {name: value for name, value in self.params.items() if name != "p"}
+        return Transform(self.id, self.rule.gate, FrozenDict({**params, **more}))
 
     def _lacks_channels(self, rank: int) -> bool:
         return self.rule.layout == "image" and rank == 2
