@@ -359,8 +359,11 @@ def _remembering(column: LazyTensor) -> LazyTensor:
     """The column with what comes before its first random operation kept in memory."""
     steps = column.lazy.operations
     n = next((i for i, step in enumerate(steps) if step.random), len(steps))
-    before = column.over_lazy(Lazy(column.lazy.sources, steps[:n])).cached()
-    return before.over_lazy(Lazy(before.lazy.sources, steps[n:]))
+    before = column.over_lazy(Lazy(column.lazy.sources, steps[:n]))
+    if set(before.spec.names) - {"batch"}:
+        return column  # rows of different shapes are read anew
+    kept = before.cached()
+    return kept.over_lazy(Lazy(kept.lazy.sources, steps[n:]))
 
 
 def _readable(places: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:

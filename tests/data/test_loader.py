@@ -182,6 +182,19 @@ def test_random_operations_draw_anew_although_what_is_before_them_is_kept() -> N
     assert isinstance(settled(batches_of(column), "auto"), ReadBatches)
 
 
+def test_rows_of_different_shapes_are_read_anew_where_others_would_be_kept() -> None:
+    rows = [torch.ones(2, 1 + i % 3) for i in range(20)]
+
+    def cut(x: Tensor) -> Tensor:
+        return x[:, :1] * torch.rand(())
+
+    column = lazy(rows).append(Function("cut", cut, random=True))
+    token = TensorToken("image", ("image",), TensorSpec(("batch", 2, 1)))
+    found = batched(Feed({"image": Task({"image": column})}), {"image": token}, None, None, 6)
+    (first, *_) = settled(found, True).epoch(number=1)
+    assert first.inputs[0].shape == (6, 2, 1)
+
+
 def test_a_fingerprint_tells_rows_and_operations_apart() -> None:
     assert batches_of().fingerprint == batches_of(size=3).fingerprint
     assert batches_of().fingerprint != batches_of(noisy()).fingerprint
