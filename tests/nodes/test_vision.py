@@ -589,7 +589,7 @@ def test_weights_are_asked_for_when_training_begins_and_not_before(
         (lambda s, p: None, DataError, ["There is no file", "mine.pth"]),
         (lambda s, p: p.write_bytes(b"torn"), StateError, ["mine.pth"]),
         (lambda s, p: torch.save([1, 2], p), StateError, ["mine.pth", "list"]),
-        (lambda s, p: torch.save({"model": s}, p), StateError, ["mine.pth", "no tensors"]),
+        (lambda s, p: torch.save({"a": s, "b": s}, p), StateError, ["mine.pth", "no tensors"]),
         (
             lambda s, p: torch.save({k: v for k, v in s.items() if "features.3.sq" not in k}, p),
             StateError,
