@@ -8,9 +8,10 @@ from torch import Tensor
 
 from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.lazy.make import materialize
+from mlgraph.data.lazy.operation import Operation
 from mlgraph.data.task import Task
 from mlgraph.data.token import IngressToken
-from mlgraph.errors import ShapeError
+from mlgraph.errors import DataError, ShapeError
 from mlgraph.tensor.spec import TensorSpec
 
 
@@ -40,11 +41,50 @@ class TensorToken(IngressToken):
         """
         column = task.lazy(self.columns[0])
         _refuse_other_shape(self, column.spec)
+        sizes = self.given.shape[1:]
+        known = zip(sizes, column.shape[1:], strict=True)
+        if any(isinstance(mine, int) and isinstance(its, str) for mine, its in known):
+            column = column.append(Promised(self.id, sizes))
         return column.to(self.given.dtype)
 
     def tensor(self, task: Task) -> Tensor:
         stacked: Tensor = materialize(self.lazy(task), stacked=True)
         return stacked
+
+
+@attrs.frozen(eq=False, slots=False)
+class Promised(Operation):
+    """Nothing is done to rows, but those of other sizes are refused.
+
+    Args:
+        id: Id of the ingress.
+        sizes: Sizes of a row; a name for one that may be any.
+
+    Raises:
+        DataError: A row has other sizes.
+
+    >>> Promised("image", (2,))(torch.ones(3, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    id: str
+    sizes: tuple[int | str, ...]
+    batched = True
+
+    def infer(self, spec: TensorSpec) -> TensorSpec:
+        return TensorSpec(("batch", *self.sizes), spec.dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if any(
+            isinstance(size, int) and size != found
+            for size, found in zip(self.sizes, x.shape[1:], strict=True)
+        ):
+            raise DataError(
+                f"A row has the shape {tuple(x.shape[1:])}, and the network takes {self.sizes}.",
+                where=f"node {self.id!r}",
+                mend='po("trafo_resize", size=...) makes images equal',
+            )
+        return x
 
 
 def entering_spec(

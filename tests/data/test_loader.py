@@ -216,6 +216,13 @@ def test_sizes_that_are_not_known_can_be_given_and_known_ones_not_changed() -> N
             entering_spec(spec, wrong, None)
 
 
+def test_rows_of_other_sizes_than_the_network_takes_are_refused_when_they_are_read() -> None:
+    rows = [torch.ones(2, 3 if i != 7 else 4) for i in range(20)]
+    batches = batched(Feed({"image": task(lazy(rows))}), {"image": PLAIN}, None, None, 6)
+    with pytest.raises(DataError, match=r"shape \(2, 4\), and the network takes \(2, 3\)"):
+        list(batches.epoch())
+
+
 def test_another_shape_than_in_training_is_refused_before_anything_is_read() -> None:
     with pytest.raises(ShapeError, match="another shape than in training") as caught:
         PLAIN.lazy(task(lazy(torch.zeros(20, 2, 4))))
