@@ -581,10 +581,9 @@ def _ran(graph: Graph, data: Task, valid: Any) -> str:
 def _shows_only_in_training(error: MLGraphError) -> bool:
     """Whether nobody could have known before: weights, rows unread, a function of the user's."""
     phrases = (
-        "The loss is ",
-        "cannot train this network",
-        "This loss has no value per row",
-        "A row has the shape",  # of a size that only reading tells
+        *("The loss is ", "cannot train this network", "This loss has no value per row"),
+        *("differ in shape", "another shape or dtype than promised", "does not fit "),
+        "A row has the shape ",  # which only reading tells
     )
     return isinstance(error, DataError | ConfigError) and any(p in error.what for p in phrases)
 
