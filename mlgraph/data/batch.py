@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, islice, pairwise, repeat
+from itertools import islice, repeat
 from typing import Any, NamedTuple, Self
 
 import attrs
@@ -137,15 +137,6 @@ class Batches(ABC):
         2
         """
         return self._count(self.rows)
-
-    def spans(self) -> list[tuple[int, int]]:
-        """First row and end of each batch.
-
-        >>> TensorBatches((torch.zeros(7, 1),), None, None, 3, merge_last=True).spans()
-        [(0, 3), (3, 7)]
-        """
-        ends = [0, *accumulate(self.cut(self.rows))]
-        return list(pairwise(ends))
 
     def cut(self, rows: int) -> list[int]:
         """Rows of each batch of an epoch that visits so many, counted as often as it does.

@@ -30,9 +30,9 @@ def batches(rows=10, size=3, **kwargs):
     ],
 )
 def test_rows_are_cut_into_batches(rows, size, options, expected):
-    spans = batches(rows, size, **options).spans()
-    assert [end - start for start, end in spans] == expected
-    assert [start for start, _ in spans] == [0, *(end for _, end in spans)][: len(spans)]
+    made = batches(rows, size, **options)
+    assert made.cut(rows) == expected
+    assert [len(batch.target) for batch in made.epoch()] == expected
 
 
 def test_without_an_order_rows_come_as_they_are():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -11,27 +11,18 @@ import attrs
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mlgraph.core.value import digest
-from mlgraph.data.lazy.decode import CHANNELS, cause, check_mode, decoder
-from mlgraph.data.lazy.source import (
-    Fetched,
-    OnError,
-    ReadFailure,
-    Rows,
-    Source,
-    stacked_if,
-    tensor_of,
-)
+from mlgraph.data.lazy.decode import cause, check_mode
+from mlgraph.data.lazy.images import Images
+from mlgraph.data.lazy.source import OnError, ReadFailure, Rows, tensor_of
 from mlgraph.errors import DataError
-from mlgraph.tensor.spec import TensorSpec
 
 
 @attrs.frozen(eq=False, slots=False, init=False)
-class Encoded(Source):
+class Encoded(Images):
     """A binary Arrow column of images (PNG, JPEG and others), decoded when asked for.
 
     Args:
@@ -54,10 +45,6 @@ class Encoded(Source):
     """
 
     data: pa.ChunkedArray
-    mode: str
-    size: tuple[int | str, int | str] | None
-    background: str | None
-    on_error: OnError
 
     def __init__(
         self,
@@ -69,12 +56,8 @@ class Encoded(Source):
         on_error: OnError = "raise",
     ) -> None:
         check_mode(mode, background)
-        self.__attrs_init__(_binary(data), mode, size, background, on_error)
-
-    @cached_property
-    def spec(self) -> TensorSpec:
-        return TensorSpec(
-            ("batch", CHANNELS[self.mode], *(self.size or ("height", "width"))), torch.uint8
+        self.__attrs_init__(
+            _binary(data), mode=mode, size=size, background=background, on_error=on_error
         )
 
     @cached_property
@@ -83,43 +66,29 @@ class Encoded(Source):
         for values, ends in self._chunks:
             lengths.update(np.diff(ends).tobytes())
             content.update(values[int(ends[0]) : int(ends[-1])].numpy().data)
-        hashes = (lengths.hexdigest(), content.hexdigest())
-        return digest(*hashes, self.mode, str(self.size), str(self.background))
+        return digest(lengths.hexdigest(), content.hexdigest(), *self._reading)
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def fetch(self, rows: Rows) -> Fetched:
-        decode, found = self._decode, []
-        try:
-            for data in self._bytes(rows):
-                found.append(decode(data))
-        except Exception as problem:
-            raise ReadFailure(
-                int(rows[len(found)]),
-                "its bytes are not an image that can be decoded.",
-                cause(problem),
-                'repair it, or leave it out with on_error="skip"',
-            ) from problem
-        return stacked_if(found, self.spec)
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = ("_decode", "_chunks", "_starts")
-        return {name: value for name, value in self.__dict__.items() if name not in own}
-
-    def _bytes(self, rows: Rows) -> list[Tensor]:
-        """Views of the bytes of these rows."""
+    def encoded(self, rows: Rows) -> Iterator[Tensor]:
         chunks = np.searchsorted(self._starts, rows, side="right") - 1
         inside = rows - self._starts[chunks]
-        found = []
         for chunk, row in zip(chunks.tolist(), inside.tolist(), strict=True):
             values, ends = self._chunks[chunk]
-            found.append(values[ends[row] : ends[row + 1]])
-        return found
+            yield values[ends[row] : ends[row + 1]]
 
-    @cached_property
-    def _decode(self) -> Callable[[Tensor], Tensor]:
-        return decoder(self.mode, self.background)
+    def failure(self, row: int, problem: Exception) -> ReadFailure:
+        return ReadFailure(
+            row,
+            "its bytes are not an image that can be decoded.",
+            cause(problem),
+            'repair it, or leave it out with on_error="skip"',
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_chunks", "_starts")
+        return {name: value for name, value in super().__getstate__().items() if name not in own}
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from mlgraph.core.value import digest
-from mlgraph.data.lazy.decode import CHANNELS, cause, check_mode, decoder
-from mlgraph.data.lazy.source import Fetched, OnError, ReadFailure, Rows, Source, stacked_if
+from mlgraph.data.lazy.decode import cause, check_mode
+from mlgraph.data.lazy.images import Images
+from mlgraph.data.lazy.source import OnError, ReadFailure, Rows
 from mlgraph.errors import DataError
-from mlgraph.tensor.spec import TensorSpec
 
 
 @attrs.frozen(eq=False, slots=False, init=False)
-class ImageFiles(Source):
+class ImageFiles(Images):
     """A list of image files, one per row; it travels to other processes as paths.
 
     Args:
@@ -41,10 +41,6 @@ class ImageFiles(Source):
     """
 
     paths: pa.Array
-    mode: str
-    size: tuple[int | str, int | str] | None
-    background: str | None
-    on_error: OnError
 
     def __init__(
         self,
@@ -56,37 +52,24 @@ class ImageFiles(Source):
         on_error: OnError = "raise",
     ) -> None:
         check_mode(mode, background)
-        self.__attrs_init__(_absolute(paths), mode, size, background, on_error)
-
-    @cached_property
-    def spec(self) -> TensorSpec:
-        return TensorSpec(
-            ("batch", CHANNELS[self.mode], *(self.size or ("height", "width"))), torch.uint8
+        self.__attrs_init__(
+            _absolute(paths), mode=mode, size=size, background=background, on_error=on_error
         )
 
     @cached_property
     def fingerprint(self) -> str:
         files = "\0".join(map(_stamped, self.paths.to_pylist()))
-        return digest(files, self.mode, str(self.size), str(self.background))
+        return digest(files, *self._reading)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def fetch(self, rows: Rows) -> Fetched:
-        decode, found, path = self._decode, [], ""
-        try:
-            for path in self.paths.take(pa.array(rows)).to_pylist():
-                found.append(decode(torch.from_numpy(np.fromfile(path, np.uint8))))
-        except Exception as problem:
-            raise _failure(int(rows[len(found)]), path, problem) from problem
-        return stacked_if(found, self.spec)
+    def encoded(self, rows: Rows) -> Iterator[Tensor]:
+        for path in self.paths.take(pa.array(rows)).to_pylist():
+            yield torch.from_numpy(np.fromfile(path, np.uint8))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_decode"}
-
-    @cached_property
-    def _decode(self) -> Callable[[Tensor], Tensor]:
-        return decoder(self.mode, self.background)
+    def failure(self, row: int, problem: Exception) -> ReadFailure:
+        return _failure(row, self.paths[row].as_py(), problem)
 
 
 def _absolute(paths: Any) -> pa.Array:

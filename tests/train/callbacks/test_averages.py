@@ -71,7 +71,7 @@ def test_early_stopping_ends_with_the_average_it_found_best(make_run):
     run = make_run(rows=10, epochs=6)
     stop = callback("early_stopping", patience=9)
     train(run, ordered([callback("ema", decay=0.5), stop, watch]))
-    batches = len(run.validation.batches.spans())
+    batches = run.validation.batches.n_batches
     best = validated[(run.best_epoch - 1) * batches]
     assert same(run.network.state_dict(), best)
 

@@ -60,7 +60,7 @@ def test_a_share_has_its_part_of_what_a_sampler_draws():
 
 def test_a_share_answers_for_all_rows():
     share = Share(batches(), 1, 2)
-    assert (share.rows, share.n_batches, share.spans()) == (11, 3, [(0, 4), (4, 8), (8, 11)])
+    assert (share.rows, share.n_batches, share.cut(11)) == (11, 3, [4, 4, 3])
 
 
 @pytest.mark.parametrize("mass", [None, torch.arange(1.0, 12.0)])
