@@ -907,7 +907,7 @@ KINDS = [
         "levels that fall",
         lambda: QuantileRegression(levels=(0.9, 0.1)),
         ConfigError,
-        "QuantileRegression cannot take levels=(0.9, 0.1)",
+        "QuantileRegression() cannot take levels=(0.9, 0.1)",
         "rising numbers between 0 and 1",
     ),
     wrong(

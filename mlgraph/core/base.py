@@ -6,7 +6,6 @@ class to subclass, adds the operators that make graphs of nodes.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import keyword
 import re
@@ -16,25 +15,12 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
-from mlgraph.core.declare import Declarative, declared, defaults, required
-from mlgraph.core.param import (
-    Mismatch,
-    Token,
-    coerce,
-    shown,
-    tokens_in,
-    with_inner,
-)
+from mlgraph.core.declare import declared
+from mlgraph.core.keyed import Keyed, tokens_in
+from mlgraph.core.param import Token, shown
 from mlgraph.core.port import Port
-from mlgraph.core.value import address, canonical, digest, encode
-from mlgraph.errors import (
-    ConfigError,
-    GraphError,
-    MLGraphError,
-    UnknownParameterError,
-    did_you_mean,
-    listing,
-)
+from mlgraph.core.value import canonical, digest
+from mlgraph.errors import ConfigError, GraphError
 
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -58,7 +44,7 @@ class Context:
     has_valid: bool = False
 
 
-class NodeBase(Declarative):
+class NodeBase(Keyed):
     """A unit of work: parameters, typed ports, ``fit`` and ``apply``.
 
     Subclassing is enough: annotated fields become parameters, the class name in snake case
@@ -85,16 +71,8 @@ class NodeBase(Declarative):
     def __attrs_post_init__(self) -> None:
         if self.id is not None:
             self.check_id(self.id)
-        for name, hint, details in declared(type(self)):
-            value = getattr(self, name)
-            try:
-                value = coerce(value, hint, details)
-            except Mismatch as mismatch:
-                raise self._refuse(name, value, str(mismatch)) from None
-            object.__setattr__(self, name, value)
-        if not self.tokens():
-            self.validate()
-        else:
+        super().__attrs_post_init__()
+        if self.tokens():
             self._refuse_open_ports()
 
     # What a subclass says ---------------------------------------------------------------------
@@ -134,9 +112,6 @@ class NodeBase(Declarative):
     def input_ports(cls) -> tuple[Port, ...]:
         """The input ports, as far as they do not depend on parameters."""
         return cls.inputs
-
-    def validate(self) -> None:
-        """Check parameters against each other; raise ConfigError."""
 
     def expand(self) -> Any:
         """The graph this node stands for, with as many free ports; None for a plain node."""
@@ -181,18 +156,7 @@ class NodeBase(Declarative):
             UnknownParameterError: A name that is no parameter.
             ConfigError: A missing, surplus or impossible value.
         """
-        given = {**cls._by_position(args, params or {}), **(params or {})}
-        fields = cls.field_names()
-        extra = {name: given.pop(name) for name in list(given) if name not in fields}
-        if extra:
-            given = cls.absorbed(given, extra)
-        missing = [name for name in required(cls) if name not in given]
-        if missing:
-            raise ConfigError(
-                f"{cls.call_name()} needs {listing(missing)}.",
-                mend=f"write {cls.call_name(missing[0] + '=...')}",
-            )
-        return cls(id=id, stem=stem, **given)
+        return cls(id=id, stem=stem, **cls.given(args, params))
 
     @classmethod
     def absorbed(cls, values: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,16 +166,11 @@ class NodeBase(Declarative):
             UnknownParameterError: The node has no such parameters.
         """
         if cls.open_field is None:
-            raise cls._unknown(next(iter(extra)), cls.field_names())
+            return super().absorbed(values, extra)
         given = values.get(cls.open_field, {})
         # What is no dict is refused by its type, like any other value.
         opened = {**given, **extra} if isinstance(given, Mapping) else given
         return {**values, cls.open_field: opened}
-
-    @classmethod
-    def field_names(cls) -> tuple[str, ...]:
-        """The declared parameters, in order."""
-        return tuple(name for name, _, _ in declared(cls))
 
     @classmethod
     def call_name(cls, arguments: str = "") -> str:
@@ -222,40 +181,20 @@ class NodeBase(Declarative):
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter and its value, open ones included."""
-        values = {name: getattr(self, name) for name in self.field_names()}
+        values = self.fields()
         if self.open_field is not None:
             values.update(values.pop(self.open_field))
         return values
 
     def with_parameters(self, changes: Mapping[str, Any]) -> Self:
-        """The same node with other parameters.
+        """The same node with other parameters; ``a__b`` is ``b`` inside of ``a``.
 
         Raises:
             UnknownParameterError: A name that is no parameter.
         """
-        plain, rest = self._inner(changes)
-        if rest:
-            values = {name: getattr(self, name) for name in self.field_names()}
-            plain = self.absorbed({**values, **plain}, rest)
         if self.id is None or "." not in self.id:
-            return attrs.evolve(self, **plain)  # type: ignore[misc]
-        return attrs.evolve(self, id=None, **plain).pinned(self.id)  # type: ignore[misc]
-
-    def _inner(self, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Changes of declared parameters, also inside their lists and dicts; and all others."""
-        plain: dict[str, Any] = {}
-        rest: dict[str, Any] = {}
-        for path, value in changes.items():
-            name, _, inside = path.partition("__")
-            if name not in self.field_names():
-                rest[path] = value
-                continue
-            old = plain.get(name, getattr(self, name))
-            try:
-                plain[name] = with_inner(old, inside, value) if inside else value
-            except KeyError:
-                raise self._unknown(path, self.field_names()) from None
-        return plain, rest
+            return super().with_parameters(changes)
+        return self.renamed(None).with_parameters(changes).pinned(self.id)
 
     def renamed(self, id: str | None) -> Self:
         """The same node under an id the user chose, or under none."""
@@ -273,14 +212,9 @@ class NodeBase(Declarative):
         """The id the node gets in a graph where no other node wants it."""
         return self.id or self.stem or self.key
 
-    def tokens(self) -> dict[str, Token]:
-        """The tuning tokens among the parameters, by parameter path."""
-        return dict(self._tokens())
-
     def _tokens(self) -> Iterator[tuple[str, Token]]:
-        for name in self.field_names():
-            path = "" if name == self.open_field else name
-            yield from tokens_in(getattr(self, name), path)
+        for name, value in self.fields().items():
+            yield from tokens_in(value, "" if name == self.open_field else name)
 
     def tags(self, name: str) -> frozenset[str]:
         """The tags of a parameter."""
@@ -291,74 +225,17 @@ class NodeBase(Declarative):
         """Key, class, id and every parameter, as JSON values."""
         chosen = {"id": self.id} if self.id is not None else {}
         named = {"stem": self.stem} if self.stem is not None else {}
-        params = {name: encode(getattr(self, name)) for name in self.field_names()}
-        return {"key": self.key, "class": address(type(self)), **chosen, **named, "params": params}
-
-    def canonical(self) -> bytes:
-        """Canonical JSON of the node: equal bytes, equal node."""
-        return self._canonical
-
-    @functools.cached_property
-    def _canonical(self) -> bytes:
-        return canonical(self.to_json())
+        return {**super().to_json(), **chosen, **named}
 
     def memo_digest(self) -> str:
         """Digest of what determines the node's outputs, given its inputs and seed."""
         params = {n: getattr(self, n) for n in self.field_names() if "runtime" not in self.tags(n)}
         return digest(f"{id(type(self)):x}", canonical(params))
 
-    def __mlgraph_json__(self) -> dict[str, Any]:
-        return self.to_json()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, NodeBase):
-            return NotImplemented
-        return type(self) is type(other) and self.canonical() == other.canonical()
-
-    def __hash__(self) -> int:
-        return hash(self.canonical())
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_canonical"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
     def __repr__(self) -> str:
         shown_id = [f"id={self.id!r}"] if self.id is not None else []
         changed = [f"{name}={shown(value)}" for name, value in self.changed().items()]
         return self.call_name(", ".join([*changed, *shown_id]))
-
-    def changed(self) -> dict[str, Any]:
-        """The parameters that differ from their defaults."""
-        known = defaults(type(self))
-        return {
-            name: value
-            for name, value in self.parameters().items()
-            if name not in known or encode(value) != encode(known[name])
-        }
-
-    @classmethod
-    def _by_position(cls, args: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
-        names = cls.field_names()
-        if len(args) > len(names):
-            raise ConfigError(
-                f"{cls.call_name()} takes {len(names)} parameters, and got {len(args)}.",
-                why=f"its parameters are {listing(names)}",
-            )
-        placed = dict(zip(names, args, strict=False))
-        twice = [name for name in placed if name in params]
-        if twice:
-            raise ConfigError(f"{cls.call_name()} got {twice[0]!r} twice.", mend="give it once")
-        return placed
-
-    @classmethod
-    def _unknown(cls, name: str, known: Sequence[str]) -> MLGraphError:
-        return UnknownParameterError(
-            f"{cls.call_name()} has no parameter {name!r}.",
-            why=f"its parameters are {listing(known, 30)}" if known else "it has none",
-            mend=did_you_mean(name, known),
-        )
 
     def _refuse_open_ports(self) -> None:
         """Refuse a token where it would leave open what can be joined to the node."""
@@ -371,12 +248,8 @@ class NodeBase(Declarative):
                 mend="give a value; to choose between graphs, use branch({...})",
             ) from None
 
-    def _refuse(self, name: str, value: Any, expected: str) -> ConfigError:
-        return ConfigError(
-            f"{self.call_name()} cannot take {name}={shown(value)}.",
-            where=f"parameter {name!r}" + (f" of node {self.id!r}" if self.id else ""),
-            why=f"expected {expected}",
-        )
+    def _where(self, name: str) -> str:
+        return super()._where(name) + (f" of node {self.id!r}" if self.id else "")
 
 
 def is_concrete(cls: type[NodeBase]) -> bool:

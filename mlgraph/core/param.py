@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections.abc
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -142,43 +142,6 @@ def tune(
             mend="give the smaller number first, and a positive one for log=True",
         )
     return Token(low, high, log=log, step=step, internal=internal)
-
-
-def tokens_in(value: Any, path: str = "") -> Iterator[tuple[str, Token]]:
-    """Every token inside a value, with its path from there.
-
-    >>> list(tokens_in({"lr": tune(0.1, 1.0)}, "options"))
-    [('options__lr', tune(0.1, 1.0))]
-    >>> list(tokens_in([8, tune(4, 8)], "sizes"))
-    [('sizes__1', tune(4, 8))]
-    """
-    if isinstance(value, Token):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from tokens_in(item, f"{path}__{key}" if path else str(key))
-    elif isinstance(value, (tuple, list)):
-        for i, item in enumerate(value):
-            yield from tokens_in(item, f"{path}__{i}" if path else str(i))
-
-
-def with_inner(value: Any, path: str, new: Any) -> Any:
-    """A list or dict with the value at a path inside it replaced.
-
-    Raises:
-        KeyError: Nothing is there.
-
-    >>> with_inner((8, 16), "1", 4)
-    (8, 4)
-    """
-    key, _, rest = path.partition("__")
-    if isinstance(value, tuple) and key.isdigit() and int(key) < len(value):
-        i = int(key)
-        inner = with_inner(value[i], rest, new) if rest else new
-        return (*value[:i], inner, *value[i + 1 :])
-    if isinstance(value, Mapping) and key in value:
-        return {**value, key: with_inner(value[key], rest, new) if rest else new}
-    raise KeyError(path)
 
 
 class Mismatch(Exception):
@@ -329,6 +292,5 @@ __all__ = [
     "encode",
     "param",
     "shown",
-    "tokens_in",
     "tune",
 ]

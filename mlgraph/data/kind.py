@@ -6,7 +6,6 @@ ones that come with mlgraph are in ``kinds``, ``several`` and ``spread``.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlgraph.core.declare import Declarative, declared, required
-from mlgraph.core.param import Mismatch, coerce, shown
-from mlgraph.core.value import canonical
+from mlgraph.core.declare import required
+from mlgraph.core.keyed import Keyed
+from mlgraph.core.param import shown
 from mlgraph.data.answers import Label
 from mlgraph.data.column import Column
 from mlgraph.data.prediction import Prediction
@@ -53,7 +52,7 @@ class Rows(Protocol):
         """Row weights, or None."""
 
 
-class TaskType(Declarative):
+class TaskType(Keyed):
     """A kind of task; annotated fields are its options.
 
     A subclass says what a network puts out per row (``output_size``), the targets as the loss
@@ -112,16 +111,10 @@ class TaskType(Declarative):
                 mend='give the class another name, or key = "..."',
             )
 
-    def __attrs_post_init__(self) -> None:
-        for name, hint, details in declared(type(self)):
-            value = getattr(self, name)
-            try:
-                object.__setattr__(self, name, coerce(value, hint, details))
-            except Mismatch as mismatch:
-                raise ConfigError(
-                    f"{type(self).__name__} cannot take {name}={shown(value)}.",
-                    why=f"expected {mismatch}",
-                ) from None
+    @classmethod
+    def call_name(cls, arguments: str = "") -> str:
+        """How one is made: ``QuantileRegression(levels=(0.1, 0.9))``."""
+        return f"{cls.__name__}({arguments})"
 
     # What a subclass says
 
@@ -185,31 +178,6 @@ class TaskType(Declarative):
     def needs(self, goal: Goal) -> str:
         """Why the output has the size it has, for messages."""
         return f"a task of kind {self.key!r} needs {self.output_size(goal)} numbers per row"
-
-    # What every kind can do
-
-    @functools.cached_property
-    def _canonical(self) -> bytes:
-        values = {name: getattr(self, name) for name, _, _ in declared(type(self))}
-        return canonical([type(self), values])
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TaskType):
-            return NotImplemented
-        return type(self) is type(other) and self._canonical == other._canonical
-
-    def __hash__(self) -> int:
-        return hash(self._canonical)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_canonical"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-    def __repr__(self) -> str:
-        values = [f"{name}={shown(getattr(self, name))}" for name, _, _ in declared(type(self))]
-        return f"{type(self).__name__}({', '.join(values)})"
 
 
 def task_types() -> dict[str, type[TaskType]]:

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pyarrow as pa
 
-from mlgraph.core.declare import declared
+from mlgraph.core.keyed import Keyed
 from mlgraph.core.value import address, importable
 from mlgraph.data.column import TYPES, Column
 from mlgraph.data.frame import _rebuild
@@ -66,10 +66,8 @@ def _read_frozen(reader: Reader, content: Any) -> Any:
 # Kinds of tasks and callbacks, which are found by their keys
 
 
-def _write_keyed(writer: Writer, value: Any) -> list[Any]:
-    kind: Any = type(value)
-    options = {name: getattr(value, name) for name, _, _ in declared(kind)}
-    return [value.key, writer.fields(options)]
+def _write_keyed(writer: Writer, value: Keyed) -> list[Any]:
+    return [value.key, writer.fields(value.fields())]
 
 
 def _keyed(what: str, known: Callable[[], Mapping[str, Any]]) -> Callable[[Reader, Any], Any]:

@@ -12,9 +12,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from mlgraph.core.keyed import Keyed
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError, did_you_mean, listing
-from mlgraph.train.keyed import Keyed
 from mlgraph.train.running import EVENTS, PREDICT_EVENTS, Predicting, Running
 
 

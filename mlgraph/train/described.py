@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Self
 import attrs
 import torch
 
-from mlgraph.core.param import shown, tokens_in
+from mlgraph.core.keyed import tokens_in
+from mlgraph.core.param import shown
 from mlgraph.core.value import FrozenDict, canonical, snake
 from mlgraph.errors import (
     ConfigError,

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from mlgraph.core.param import tokens_in
+from mlgraph.core.keyed import tokens_in
 from mlgraph.errors import ConfigError
 from mlgraph.train import known
 from mlgraph.train.described import Description

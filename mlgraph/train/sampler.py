@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from mlgraph.core.keyed import Keyed
 from mlgraph.core.param import shown
 from mlgraph.data.batch import Batch
 from mlgraph.errors import ConfigError, UnknownKeyError, did_you_mean, listing
-from mlgraph.train.keyed import Keyed
 
 Places = Tensor | Sequence[int]
 
@@ -131,7 +131,7 @@ def sampler(key: str | type[Sampler], /, **params: Any) -> Sampler:
     sampler("weighted")
     """
     cls = _find(key, Sampler) if isinstance(key, str) else key
-    made: Sampler = cls.create(params)
+    made: Sampler = cls.create(params=params)
     return made
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from mlgraph.core.base import Context
+from mlgraph.core.keyed import tokens_in
 from mlgraph.core.node import Node
 from mlgraph.core.param import Token, param
 from mlgraph.core.port import Port
@@ -16,7 +17,6 @@ from mlgraph.errors import GraphError
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.known import Named, named
-from mlgraph.train.keyed import tokens_of
 
 
 class TorchCallbacks(Node):
@@ -96,4 +96,4 @@ class TorchCallbacks(Node):
         if isinstance(self.callbacks, Token):
             yield "callbacks", self.callbacks
         for id, callback in self._named():
-            yield from tokens_of(callback, id)
+            yield from tokens_in(callback, id)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlgraph.core.param import Mismatch, Param, Token, coerce, param, shown, tokens_in, tune
+from mlgraph.core.keyed import tokens_in
+from mlgraph.core.param import Mismatch, Param, Token, coerce, param, shown, tune
 from mlgraph.errors import ConfigError
 
 FREE = Param()

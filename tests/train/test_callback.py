@@ -99,10 +99,10 @@ def test_unknown_and_missing_parameters_are_named():
         answer: int
 
     with pytest.raises(UnknownParameterError, match="no parameter 'epoch'") as caught:
-        Counting.create({"epoch": 3})
+        Counting.create(params={"epoch": 3})
     assert caught.value.mend == "Did you mean 'epochs'?"
     with pytest.raises(ConfigError, match=r'callback\("asking"\) needs \'answer\''):
-        Asking.create({})
+        Asking.create()
 
 
 def test_parameters_are_changed_by_path():

@@ -44,7 +44,7 @@ class Functions(Callback):
         """Refuse a misspelled event by a text that says which ones there are."""
         for name in params:
             if name not in cls.field_names():
-                raise cls._unknown(name)
+                raise cls._unknown(name, cls.field_names())
         return super().__new__(cls)
 
     def hook(self, event: str) -> Any:

@@ -34,14 +34,14 @@ def callback(key: str | type[Callback] | Callback, /, **params: Any) -> Callback
     if isinstance(key, Callback):
         return key.with_parameters(params)
     if isinstance(key, type) and issubclass(key, Callback):
-        return key.create(params)
+        return key.create(params=params)
     if not isinstance(key, str):
         raise ConfigError(
             f"{shown(key)} is not a callback.",
             why="a callback is a key, a class, or what callback() returns",
             mend='write callback("early_stopping", patience=5)',
         )
-    return _find(key).create(params)
+    return _find(key).create(params=params)
 
 
 def known() -> Mapping[str, type[Callback]]:

@@ -1,0 +1,61 @@
+"""Values with a key: one inside another is changed, searched and compared by path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlgraph.core.keyed import Keyed, tokens_in, with_inner
+from mlgraph.core.param import param, tune
+from mlgraph.errors import ConfigError, UnknownParameterError
+
+
+class Inner(Keyed):
+    size: int = param(default=1, lower=1)
+
+
+class Outer(Keyed):
+    inner: Any = None
+    sizes: tuple[int, ...] = (1, 2)
+
+
+def test_a_value_inside_another_is_changed_by_path():
+    outer = Outer(inner=Inner())
+    assert outer.with_parameters({"inner__size": 3}) == Outer(inner=Inner(size=3))
+    assert outer.with_parameters({"sizes__1": 5, "sizes__0": 4}).sizes == (4, 5)
+    assert outer == Outer(inner=Inner())
+
+
+@pytest.mark.parametrize(
+    "path", ["inner__depth", "sizes__2", "sizes__x", "out", "inner__size__0"]
+)
+def test_a_path_that_leads_nowhere_is_refused(path):
+    with pytest.raises(UnknownParameterError, match="has no parameter"):
+        Outer(inner=Inner()).with_parameters({path: 1})
+
+
+def test_tokens_are_found_inside_of_values():
+    outer = Outer(inner=Inner(size=tune(1, 4)), sizes=(1, 2))
+    assert outer.tokens() == {"inner__size": tune(1, 4)}
+    assert dict(tokens_in({"a": (outer,)})) == {"a__0__inner__size": tune(1, 4)}
+    assert with_inner((outer,), "0__inner__size", 2)[0] == Outer(inner=Inner(size=2))
+
+
+def test_values_of_different_classes_are_not_equal():
+    class Other(Keyed):
+        key = "inner"
+        size: int = 1
+
+    assert Inner() != Other() and Inner() == Inner(size=1) and Inner() != 1
+    assert len({Inner(), Inner(size=1), Inner(size=2)}) == 2
+
+
+def test_a_value_that_cannot_be_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r'value\("inner"\) cannot take size=0') as caught:
+        Inner(size=0)
+    assert "parameter 'size'" in str(caught.value)
+    with pytest.raises(ConfigError, match="takes 1 parameters, and got 2"):
+        Inner.create((1, 2))
+    with pytest.raises(ConfigError, match="got 'size' twice"):
+        Inner.create((1,), {"size": 2})
