@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,27 +22,17 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.node import Node
-from mlgraph.core.param import param
 from mlgraph.core.port import Port
-from mlgraph.data.column import TYPES, Column
+from mlgraph.data.chosen import ColumnsNode
+from mlgraph.data.column import Column
 from mlgraph.data.ingest import to_column
-from mlgraph.data.selector import Selector
 from mlgraph.data.task import Task
 from mlgraph.errors import DataError, UnknownColumnError, did_you_mean, listing
 
 NUMERIC = frozenset({"float", "int"})
 
 
-def selector(value: object) -> Selector | None:
-    """What a parameter ``columns=`` may be: ``None``, a name, names or a selector.
-
-    >>> selector("a"), selector(None)
-    (sel.names('a'), None)
-    """
-    return None if value is None else Selector.of(value)
-
-
-class TaskTransform(Node):
+class TaskTransform(ColumnsNode):
     """A node that changes columns of a task, several of them together.
 
     A subclass says what it learns from the columns (``fit_columns``) and what it makes of them
@@ -67,12 +57,6 @@ class TaskTransform(Node):
     >>> Total().as_graph().fit(task).predict(task).table().to_pydict()
     {'name': ['u', 'v'], 'total': [4.0, 6.0]}
     """
-
-    inputs = (Port("input", Task),)
-    outputs = (Port("output", Task),)
-    accepts: ClassVar[frozenset[str]] = frozenset(TYPES)
-
-    columns: Any = param(default=None, convert=selector)
 
     @abstractmethod
     def fit_columns(self, table: pa.Table, task: Task, ctx: Context) -> Any:
@@ -109,33 +93,11 @@ class TaskTransform(Node):
         _check_results(state["results"], results)
         return (_replaced(task, results),)
 
-    def affected(self, task: Task) -> tuple[str, ...]:
-        """The columns the node works on.
-
-        Raises:
-            DataError: A column that was asked for by name has a type the node cannot work on.
-        """
-        picked = task.features if self.columns is None else self.columns.pick(task)
-        asked = _asked_for(self.columns.__mlgraph_json__()) if self.columns is not None else ()
-        for name in picked:
-            if name in asked and task.types[name] not in self.accepts:
-                raise self._unfit(name, task.types[name])
-        return tuple(name for name in picked if task.types[name] in self.accepts)
-
     def _results(self, state: Mapping[str, Any], task: Task, ctx: Context) -> _Results:
         names = state["columns"]
         if not names or len(task) == 0:
             return _of_tables(state["results"])
         return _as_columns(self.transform_task(state["learned"], task, names, ctx))
-
-    def _unfit(self, name: str, kind: str) -> DataError:
-        accepted = [known for known in TYPES if known in self.accepts]
-        return DataError(
-            f"{self.call_name()} cannot work on column {name!r}.",
-            where=f"column {name!r}",
-            why=f"it is {kind}; accepted are {listing(accepted)}",
-            mend="leave it out of columns=, or convert it first",
-        )
 
 
 class ColumnTransform(TaskTransform):
@@ -318,15 +280,6 @@ def category(codes: NDArray[np.int64], levels: Sequence[str], ordered: bool = Fa
     """
     indices = pa.array(codes.astype(np.int32), mask=codes < 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(levels, pa.string()), ordered=ordered)
-
-
-def _asked_for(content: Mapping[str, Any]) -> frozenset[str]:
-    """The names a selector spells out; those it excludes or finds by a rule do not count."""
-    if content["sel"] == "names":
-        return frozenset(content["args"])
-    if content["sel"] in ("and", "or"):
-        return frozenset().union(*map(_asked_for, content["args"]))
-    return frozenset()
 
 
 def _replaced(task: Task, results: _Results) -> Task:

@@ -20,9 +20,10 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import Token, param
 from mlgraph.core.port import Port
+from mlgraph.data.chosen import selector
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
-from mlgraph.data.transform import TaskTransform, placed, restored, selector
+from mlgraph.data.transform import TaskTransform, placed, restored
 from mlgraph.errors import ConfigError, DataError, UnknownParameterError, did_you_mean, listing
 from mlgraph_nodes.estimatorspec import (
     EstimatorSpec,

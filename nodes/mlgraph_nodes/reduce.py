@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
+from mlgraph.data.chosen import selector
 from mlgraph.data.task import Task
 from mlgraph.data.transform import (
     NUMERIC,
@@ -23,7 +24,6 @@ from mlgraph.data.transform import (
     levels_of,
     numbers,
     plain,
-    selector,
 )
 from mlgraph.errors import DataError, listing
 from mlgraph_nodes.columns import KeepColumns

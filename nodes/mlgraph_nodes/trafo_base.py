@@ -15,10 +15,9 @@ import numpy as np
 
 from mlgraph.core.base import Context
 from mlgraph.core.entry import run_seed
-from mlgraph.core.node import Node
 from mlgraph.core.param import param
-from mlgraph.core.port import Port
 from mlgraph.core.value import FrozenDict
+from mlgraph.data.chosen import ColumnsNode
 from mlgraph.data.lazy.column import LazyTensor, as_lazy
 from mlgraph.data.lazy.draws import Draw
 from mlgraph.data.lazy.operation import Operation
@@ -26,15 +25,15 @@ from mlgraph.data.lazy.reader import Reader
 from mlgraph.data.lazy.source import ArraySource
 from mlgraph.data.lazy.transform import Transform
 from mlgraph.data.task import Task
-from mlgraph.data.transform import layout_of, restored, selector
-from mlgraph.errors import ConfigError, DataError, MLGraphError
+from mlgraph.data.transform import layout_of, restored
+from mlgraph.errors import ConfigError, MLGraphError
 
 STAGES = ("fit", "apply", "both")
 # Parameters that torchvision calls like a method of every node.
 THEIR_NAMES = {"enlarge": "expand"}
 
 
-class LazyTransform(Node):
+class LazyTransform(ColumnsNode):
     """A node that appends an operation to columns of tensors.
 
     Columns of tensors in memory become lazy ones over the same memory. A node can also be called
@@ -56,11 +55,9 @@ class LazyTransform(Node):
     tensor([2.])
     """
 
-    inputs = (Port("input", Task),)
-    outputs = (Port("output", Task),)
+    accepts = frozenset({"tensor"})
     example: ClassVar[Mapping[str, Any]] = {}
 
-    columns: Any = param(default=None, convert=selector)
     stages: str = param(default="both", choices=STAGES)
 
     @abstractmethod
@@ -95,21 +92,6 @@ class LazyTransform(Node):
     def apply_training(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         task = restored(inputs["input"], state["layout"])
         return (self._passed(state, task, ctx.id, "fit"),)
-
-    def affected(self, task: Task) -> tuple[str, ...]:
-        """The columns the node works on.
-
-        Raises:
-            DataError: A column that was asked for by name has no tensors.
-        """
-        if self.columns is None:
-            return tuple(name for name in task.features if task.types[name] == "tensor")
-        picked = tuple(self.columns.pick(task))
-        asked = self.columns.__mlgraph_json__()
-        for name in picked if asked["sel"] == "names" else ():
-            if task.types[name] != "tensor":
-                raise self._unfit(name, task.types[name])
-        return tuple(name for name in picked if task.types[name] == "tensor")
 
     def __call__(self, x: Any, *, seed: int | None = None, batched: bool | None = None) -> Any:
         """The operation on a tensor, or appended to a lazy one.
@@ -146,14 +128,6 @@ class LazyTransform(Node):
             except MLGraphError as error:
                 raise error.at(f"column {name!r}") from error.__cause__
         return task.replace(made, task.features) if made else task
-
-    def _unfit(self, name: str, kind: str) -> DataError:
-        return DataError(
-            f"{self.call_name()} cannot work on column {name!r}.",
-            where=f"column {name!r}",
-            why=f"it is {kind}; accepted are tensors",
-            mend="leave it out of columns=",
-        )
 
 
 class VisionTransform(LazyTransform):

@@ -27,9 +27,7 @@ def test_a_value_inside_another_is_changed_by_path():
     assert outer == Outer(inner=Inner())
 
 
-@pytest.mark.parametrize(
-    "path", ["inner__depth", "sizes__2", "sizes__x", "out", "inner__size__0"]
-)
+@pytest.mark.parametrize("path", ["inner__depth", "sizes__2", "sizes__x", "out", "inner__size__0"])
 def test_a_path_that_leads_nowhere_is_refused(path):
     with pytest.raises(UnknownParameterError, match="has no parameter"):
         Outer(inner=Inner()).with_parameters({path: 1})
