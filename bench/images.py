@@ -33,8 +33,9 @@ from bench import data
 from bench.table import show, verdict
 from mlgraph import Graph, Task, lazy, po
 from mlgraph.data.batch import Batches
+from mlgraph.data.batching import batched
 from mlgraph.data.feed import Feed
-from mlgraph.data.loader import Loading, batched
+from mlgraph.data.loader import Loading
 from mlgraph.data.tensortoken import TensorToken
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

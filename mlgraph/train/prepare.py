@@ -13,8 +13,9 @@ from torch import Tensor, fx, nn
 
 from mlgraph.core.value import FrozenDict
 from mlgraph.data.batch import Batches
+from mlgraph.data.batching import batched
 from mlgraph.data.feed import Feed, target_tensor, weight_tensor
-from mlgraph.data.loader import Loading, batched
+from mlgraph.data.loader import Loading
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec

@@ -17,8 +17,8 @@ import torch
 from mlgraph.core.base import Context
 from mlgraph.core.port import Port
 from mlgraph.data.batch import Batches
+from mlgraph.data.batching import batched, settled
 from mlgraph.data.feed import Feed
-from mlgraph.data.loader import batched, settled
 from mlgraph.data.prediction import Prediction
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.net.network import copied, n_parameters, network

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mlgraph import DataError, ShapeError, Task, lazy
 from mlgraph.data.batch import Batches, TensorBatches
+from mlgraph.data.batching import batched, settled
 from mlgraph.data.feed import Feed
 from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.lazy.operation import Function
-from mlgraph.data.loader import Loading, ReadBatches, batched, settled
+from mlgraph.data.loader import Loading, ReadBatches
 from mlgraph.data.tensortoken import TensorToken, entering_spec
 from mlgraph.data.token import NumericToken
 from mlgraph.tensor.spec import TensorSpec

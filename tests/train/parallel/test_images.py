@@ -9,8 +9,9 @@ from PIL import Image
 from torch import nn
 
 from mlgraph import DataError, Task, lazy, po
+from mlgraph.data.batching import batched
 from mlgraph.data.feed import Feed
-from mlgraph.data.loader import ReadBatches, batched
+from mlgraph.data.loader import ReadBatches
 from mlgraph.data.tensortoken import TensorToken
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph.train.loop import train
