@@ -64,6 +64,7 @@ class NodeBase(Keyed):
     trains: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     open_field: ClassVar[str | None] = None
+    own_fields = ("id", "stem")
 
     id: str | None = attrs.field(default=None)
     stem: str | None = attrs.field(default=None, repr=False)

@@ -11,6 +11,7 @@ import attrs
 
 from mlgraph.core.param import Param, coerce, param
 from mlgraph.core.value import FrozenDict, snake
+from mlgraph.errors import ConfigError
 
 
 @typing.dataclass_transform(
@@ -21,15 +22,39 @@ class Declarative(ABC):
 
     key: ClassVar[str]
     prefix: ClassVar[str] = ""
+    own_fields: ClassVar[tuple[str, ...]] = ()  # those that are no parameters
+    redefines: ClassVar[tuple[str, ...]] = ()  # what a class means to have as parameters instead
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _refuse_taken_names(cls)
         if "key" not in cls.__dict__:
             cls.key = cls.prefix + snake(cls.__name__)
         own_repr = "__repr__" in cls.__dict__
         attrs.define(cls, frozen=True, slots=False, kw_only=True, eq=False, repr=False)
         if not own_repr and "__repr__" in cls.__dict__:
             del cls.__repr__
+
+
+def _refuse_taken_names(cls: type[Declarative]) -> None:
+    """Refuse a parameter with the name of something that every value of this kind has."""
+    hints = vars(cls).get("__annotations__", {})
+    own = [name for name, hint in hints.items() if "ClassVar" not in str(hint)]
+    for name in (name for name in own if name not in vars(cls).get("redefines", ())):
+        owner = next((base for base in cls.__mro__[1:] if _takes(base, name)), None)
+        if owner is not None:
+            raise ConfigError(
+                f"{cls.__name__} cannot have a parameter {name!r}.",
+                where=f"class {cls.__name__!r}",
+                why=f"{name} means something else in every {owner.__name__}",
+                mend=f"give it another name, such as {name}_",
+            )
+
+
+def _takes(base: type, name: str) -> bool:
+    return base.__module__.startswith("mlgraph.") and (
+        name in vars(base) or name in getattr(base, "own_fields", ())
+    )
 
 
 @functools.cache
@@ -44,7 +69,7 @@ def declared(cls: type[Declarative]) -> tuple[tuple[str, Any, Param], ...]:
     return tuple(
         (field.name, hints.get(field.name, Any), field.metadata.get("param", Param()))
         for field in fields
-        if field.name not in ("id", "stem")
+        if field.name not in cls.own_fields
     )
 
 

@@ -280,8 +280,9 @@ class FittedGraph:
     ) -> FittedGraph:
         """Train for more epochs: weights, optimizer and callbacks go on where the fit ended.
 
-        With the same data and ``valid``, it ends as if it had never been interrupted. Nodes before
-        the trainer are not fitted anew.
+        With the same data and ``valid``, it ends as if it had never been interrupted, also after
+        Ctrl-C; only that the last epoch of the fit was evaluated whatever ``eval_freq`` is. Nodes
+        before the trainer are not fitted anew.
 
         Args:
             task: The same data, or others that fit the graph, with their target.

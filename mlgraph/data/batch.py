@@ -154,7 +154,7 @@ class Batches(ABC):
 
     def _count(self, rows: int) -> int:
         whole, rest = divmod(rows, self.size)
-        joins = whole > 0 and (self.drop_last or (self.merge_last and rest == 1))
+        joins = self.drop_last or (whole > 0 and self.merge_last and rest == 1)
         return whole if rest == 0 or joins else whole + 1
 
 

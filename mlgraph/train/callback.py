@@ -47,6 +47,8 @@ class Callback(Keyed):
     made_by: ClassVar[str] = "callback"
     missed: ClassVar[bool] = True  # a run that is resumed without it is told so
     writes: ClassVar[bool] = False
+    is_last: ClassVar[bool] = False  # it comes after all others, whatever they weigh
+    early: ClassVar[tuple[str, ...]] = ()  # events at which it comes before all others
 
     enabled: bool = True
     weight: float = param(default=0.0, check=lambda value: _no_nan(value))
@@ -106,7 +108,7 @@ def with_ids(callbacks: Iterable[Callback] | Mapping[str, Callback]) -> dict[str
         given = tuple(callbacks)
         callbacks = dict(zip(numbered(map(key_of, given)), given, strict=True))
     present = [(id, callback) for id, callback in callbacks.items() if callback.enabled]
-    return dict(sorted(present, key=lambda pair: pair[1].weight))
+    return dict(sorted(present, key=lambda pair: _place(pair[1])))
 
 
 def joined(given: Mapping[str, Callback], own: Iterable[Callback]) -> dict[str, Callback]:
@@ -140,7 +142,7 @@ def ordered(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
     (callback("usual"), callback("late"))
     """
     present = [callback for callback in callbacks if callback.enabled]
-    return tuple(sorted(present, key=lambda callback: callback.weight))
+    return tuple(sorted(present, key=_place))
 
 
 def bound(
@@ -164,7 +166,7 @@ def bound(
     return {
         event: tuple(
             functools.partial(hook, run, state)
-            for callback, state in started
+            for callback, state in sorted(started, key=lambda pair: event not in pair[0].early)
             if (hook := callback.hook(event)) is not None
         )
         for event in events
@@ -179,6 +181,10 @@ def predicting(callbacks: Iterable[Callback], run: Predicting) -> dict[str, tupl
     """
     present = ordered(callbacks)
     return bound(present, [None] * len(present), run, PREDICT_EVENTS)
+
+
+def _place(callback: Callback) -> tuple[bool, float]:
+    return callback.is_last, callback.weight
 
 
 def _no_nan(value: float) -> str | None:

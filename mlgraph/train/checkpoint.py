@@ -10,7 +10,7 @@ import re
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
@@ -75,12 +75,12 @@ class Checkpoint(Callback):
     """
 
     writes = True
+    is_last = True  # what the others remember of this epoch is saved, too
 
     path: str = param(convert=str)
     every: int = param(default=1, lower=1)
     batches: int | None = param(default=None, lower=1)
     keep: int | None = param(default=None, lower=1)
-    weight: float = float("inf")  # what the others remember of this epoch is saved, too
 
     def start(self, run: Running) -> Found:
         return Found()
@@ -90,7 +90,7 @@ class Checkpoint(Callback):
         folder = Path(self.path)
         _refuse_alien(folder)
         found = checkpoints(folder)
-        if found and not (_is_same(folder, run.resumed_from) or _goes_on(run, found[-1])):
+        if found and not _is_of(folder, run, found[-1]):
             raise _of_another_run(folder, f"the latest is {found[-1].name!r}")
         _make(folder)
         state.names, state.drafts = {path.name for path in found}, tuple(_drafts(folder))
@@ -135,9 +135,15 @@ class Checkpoint(Callback):
         state.drafts = ()
 
 
-def _goes_on(run: Any, newest: Path) -> bool:
-    """Whether a fit goes on after its end, for the first time."""
-    return bool(run.is_continued) and _epoch(newest) <= run.epoch
+def _is_of(folder: Path, run: Any, newest: Path) -> bool:
+    """Whether a folder that holds checkpoints is that of this run."""
+    if _is_same(folder, run.resumed_from):
+        return True
+    if _place(newest) > (run.epoch - bool(run.step), run.step):
+        return False  # it has gone further
+    # A fit goes on after its end; or, of several folders, a run goes on from one.
+    is_ours = run.is_resumed and read(newest)["identity"] == dict(run.identity)
+    return bool(run.is_continued or is_ours)
 
 
 def write(
@@ -206,13 +212,22 @@ def checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     files = (path for path in folder.iterdir() if path.is_file())
-    found = [(m, path) for path in files if (m := _NAME.fullmatch(path.name))]
-    order = sorted(found, key=lambda pair: (int(pair[0][1]), int(pair[0][2] or 0)))
-    return [path for _, path in order]
+    return sorted((path for path in files if _NAME.fullmatch(path.name)), key=_place)
 
 
-def _epoch(path: Path) -> int:
-    return int(path.name.removeprefix("epoch-")[:6])
+def newest_of(folders: Iterable[Path]) -> Path | None:
+    """Of the folders that are there the one with the latest checkpoint; None if none is there.
+
+    >>> newest_of([Path("nowhere")])
+    """
+    there = [folder for folder in folders if folder.exists()]
+    return max(there, key=lambda folder: [*map(_place, checkpoints(folder))][-1:], default=None)
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """The complete epochs of a checkpoint, and the batches after them."""
+    found = _NAME.fullmatch(path.name)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
 def existing(folder: Path) -> Path:
@@ -354,5 +369,5 @@ def _of_another_run(folder: Path, why: str) -> StateError:
     return StateError(
         f"{str(folder)!r} holds the checkpoints of another run.",
         why=why,
-        mend="go on from it with resume=True, or choose another folder",
+        mend="go on from it with torch_model(resume=True, epochs=...), or choose another folder",
     )

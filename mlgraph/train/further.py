@@ -22,12 +22,15 @@ def ended(run: Run) -> Mapping[str, Any] | str:
     Whatever the end of the training does to the weights comes later: a run that goes on has to
     begin with those of the last epoch, not with the best ones or an average.
 
-    >>> from types import SimpleNamespace
-    >>> ended(SimpleNamespace(interrupted=True))
-    'the training was interrupted'
+    >>> from torch import nn
+    >>> from mlgraph.data.batch import TensorBatches
+    >>> from mlgraph.train.run import Plan
+    >>> network = nn.Linear(1, 1)
+    >>> sgd = torch.optim.SGD(network.parameters(), lr=0.1)
+    >>> data = TensorBatches((torch.ones(4, 1),), torch.ones(4, 1), None, size=2)
+    >>> sorted(ended(Run(network, nn.MSELoss(), sgd, data, Plan(epochs=3), seed=1)))[:3]
+    ['best_epoch', 'callbacks', 'epoch']
     """
-    if run.interrupted:
-        return "the training was interrupted"
     try:
         return {**_lasting(taken(run)), "network": copied(run.network)}
     except StateError as error:

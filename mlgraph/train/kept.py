@@ -11,12 +11,12 @@ from torch import Tensor
 from mlgraph.errors import StateError
 from mlgraph.train import memory
 from mlgraph.train.run import Run
-from mlgraph.train.snapshot import COUNTERS
+from mlgraph.train.snapshot import COUNTERS, set_streams, streams, train_only, trainable
 
 
 @attrs.define(eq=False)
 class Kept:
-    """A copy of everything a run changes: weights, optimizer, memories of callbacks, counts.
+    """A copy of everything a run changes: weights, optimizer, memories, streams, counts.
 
     >>> Kept().state
     {}
@@ -34,6 +34,8 @@ class Kept:
                 "network": run.network.state_dict(),
                 "optimizer": run.optimizer.state_dict(),
                 "steps": run.steps.state_dict(),
+                "trainable": trainable(run.network),
+                "random": streams(run),
                 "memories": _memories(run),
             },
             self.state,
@@ -45,6 +47,8 @@ class Kept:
         run.network.load_state_dict(kept["network"])
         run.optimizer.load_state_dict(kept["optimizer"])
         run.steps.load_state_dict(kept["steps"])
+        train_only(run.network, kept["trainable"])
+        set_streams(run, kept["random"])
         for name, saved in kept["memories"].items():
             memory.load_state_dict(run.states[name], saved)
         for name, value in kept["counters"].items():

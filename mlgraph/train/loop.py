@@ -13,7 +13,8 @@ hand-written loop can follow it::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -60,25 +61,48 @@ def train(
     >>> train(run).global_step
     6
     """
-    run.callbacks = with_ids(callbacks)
-    run.states = {id: callback.start(run) for id, callback in run.callbacks.items()}
-    if resume is not None:
-        resume(run)
-        run.is_resumed = True
-    events = bound(run.callbacks.values(), run.states.values(), run)
+    run.callbacks, run.states = with_ids(callbacks), {}
     with CtrlC().heard() as ctrl_c:
         try:
+            events = _started(run, resume)
             _emit(events["on_train_begin"])
             _epochs(run, events, ctrl_c)
             with ctrl_c.deferred():
-                run.ended = ended(run)
+                run.ended = run.ended or ended(run)
                 _emit(events["on_train_end"])
         finally:
             with ctrl_c.deferred():
-                _emit(events["on_exit"])
                 run.network.eval()
+                _exit(run)
     run.interrupted = ctrl_c.count > 0
     return run
+
+
+def _started(run: Run, resume: Callable[[Run], None] | None) -> dict[str, Any]:
+    """The hooks of each event, once callbacks have their memory."""
+    for id, callback in run.callbacks.items():
+        run.states[id] = callback.start(run)
+    if resume is not None:
+        resume(run)
+        run.is_resumed = True
+    return bound(run.callbacks.values(), run.states.values(), run)
+
+
+def _exit(run: Run) -> None:
+    """Let every callback that was started leave, also where another one fails."""
+    started = [run.callbacks[id] for id in run.states]
+    failed: list[Exception] = []
+    before = sys.exception()
+    for hook in bound(started, run.states.values(), run, ["on_exit"])["on_exit"]:
+        try:
+            hook()
+        except Exception as error:
+            failed.append(error)
+    if before is None and failed:
+        raise failed[0]
+    if before is not None:
+        for also in failed:
+            before.add_note(f"then on_exit failed, too: {type(also).__name__}: {also}")
 
 
 def order_seed(seed: int, epoch: int) -> int:
@@ -124,6 +148,8 @@ def _epochs(run: Run, events: Mapping[str, Any], ctrl_c: CtrlC) -> None:
         # Between two epochs the run is what it should be, and the copy perhaps half made.
         if len(run.history) < run.epoch:
             complete.put_back(run)
+            if run.step:
+                run.ended = "the training was interrupted in an epoch that it had resumed"
             run.epoch, run.step = len(run.history), 0
 
 
@@ -201,12 +227,23 @@ def _visited(run: Run) -> tuple[Tensor | None, list[int]]:
 
 
 def _shares(run: Run) -> list[float] | None:
-    """The part of each batch in the rows of its step; None where a batch is a step."""
-    if run.plan.accumulate == 1:
+    """The part of each batch in the weight of its step; None where a batch is a step."""
+    n = run.plan.accumulate
+    if n == 1:
         return None
-    sizes = run.sizes
-    groups = (sizes[i : i + run.plan.accumulate] for i in range(0, len(sizes), run.plan.accumulate))
-    return [size / sum(group) for group in groups for size in group]
+    weights = _weights(run)
+    groups = (weights[i : i + n] for i in range(0, len(weights), n))
+    return [weight / (sum(group) or 1) for group in groups for weight in group]
+
+
+def _weights(run: Run) -> Sequence[float]:
+    """What each batch of this epoch weighs."""
+    if run.masses is None:
+        return run.sizes
+    mass = run.masses if run.order is None else run.masses[run.order]
+    parts = mass[: sum(run.sizes)].split_with_sizes([*run.sizes])
+    found: list[float] = torch.stack([part.sum() for part in parts]).tolist()
+    return found
 
 
 def _mean_loss(run: Run, losses: list[Tensor]) -> float:

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from mlgraph.data.kind import Goal
 from mlgraph.errors import ConfigError, did_you_mean, listing
 
+_LEAST = torch.finfo(torch.float32).tiny
+
 ClassWeight: TypeAlias = str | float | Mapping[Any, float] | None
 
 
@@ -93,7 +95,29 @@ class ObjectiveFn(nn.Module):
 
     def _average(self, output: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         loss = self.per_row(output, target)
-        return loss.mean() if weights is None else (loss * weights).sum() / weights.sum()
+        if weights is None:
+            return loss.mean()
+        # A batch in which no row counts has the loss 0.
+        return (loss * weights).sum() / weights.sum().clamp_min(_LEAST)
+
+
+def masses(objective: Any, batches: Any) -> Tensor | None:
+    """The weight of each row times that of its class, ``(rows,)``; None: all weigh the same.
+
+    >>> from mlgraph.data.batch import TensorBatches
+    >>> loss = ObjectiveFn(None, nn.CrossEntropyLoss(reduction="none"), torch.tensor([1.0, 3.0]))
+    >>> target, weights = torch.tensor([0, 1]), torch.tensor([0.5, 1.0])
+    >>> masses(loss, TensorBatches((torch.zeros(2, 1),), target, weights, size=2))
+    tensor([0.5000, 3.0000])
+    """
+    inner = getattr(objective, "objective", objective)  # that of the members of an ensemble
+    of_class = inner.row_weights(batches.target)
+    if batches.weights is None:
+        mass: Tensor | None = of_class
+    else:
+        own = batches.weights.reshape(-1)
+        mass = own if of_class is None else own * of_class
+    return mass
 
 
 class SmoothBinary(nn.Module):

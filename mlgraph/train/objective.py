@@ -169,7 +169,8 @@ class Loss(Description):
         if weight is None:
             return ObjectiveFn(make(), rows)
         # With smoothing, torch weighs each class's share of the target instead of the row.
-        fused = kind_of(spec) == "multiclass" and not smooth
+        # And of a batch in which all classes weigh 0 it says NaN.
+        fused = kind_of(spec) == "multiclass" and not smooth and bool(weight.all())
         return ObjectiveFn(make(weight=weight) if fused else None, rows, weight)
 
     def _own_weights(self, spec: Goal, weight: Tensor | None) -> Tensor | None:

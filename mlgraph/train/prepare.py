@@ -293,11 +293,11 @@ def started(descriptor: ModelDescriptor, tensors: tuple[Tensor | None, ...]) -> 
     return built
 
 
-def check_batches(module: nn.Module, rows: int, size: int) -> None:
-    """Refuse batches of one row where the network has batch statistics.
+def check_batches(module: nn.Module, rows: int, size: int, drop_last: bool = False) -> None:
+    """Refuse batches of one row where the network has batch statistics, and no batch at all.
 
     Raises:
-        DataError: There is one row, or ``batch_size=1``.
+        DataError: There is one row, or ``batch_size=1``; or no full batch, and only those count.
 
     >>> check_batches(nn.Linear(1, 1), rows=1, size=1)
     """
@@ -307,6 +307,12 @@ def check_batches(module: nn.Module, rows: int, size: int) -> None:
             f"Batch norm cannot learn from batches of one row ({found}).",
             why="the variance of a single value is not defined",
             mend='use more rows and a larger batch_size, or nn("layer_norm")',
+        )
+    if drop_last and rows < size:
+        raise DataError(
+            f"There is no full batch: batch_size={size}, and {rows} rows to train on.",
+            why="drop_last=True leaves out a batch that is not full",
+            mend="choose a smaller batch_size, or drop_last=False",
         )
 
 

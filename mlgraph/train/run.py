@@ -107,6 +107,9 @@ class Run:
         batch: The current batch.
         callbacks: The callbacks that take part, by id, in their order.
         states: The memory of each of them, by its id.
+        masses: The weight of each training row times that of its class, ``(rows,)``; None: all
+            weigh the same.
+        may_resume: Whether it was asked to go on where another run was saved, if one was.
         is_resumed: Whether it goes on where another run was saved.
         is_continued: Whether it is to train further than the other run was meant to.
         resumed_from: The folder where that is, or the empty string.
@@ -148,6 +151,8 @@ class Run:
     batch: Batch | None = None
     callbacks: dict[str, Callback] = attrs.field(factory=dict)
     states: dict[str, Any] = attrs.field(factory=dict)
+    masses: Tensor | None = None
+    may_resume: bool = False
     is_resumed: bool = False
     is_continued: bool = False
     resumed_from: str = ""
@@ -181,7 +186,11 @@ class Run:
         return -(-self.steps_per_epoch // self.plan.accumulate)
 
     def stop(self, reason: str) -> None:
-        """End the training after the current epoch."""
+        """End the training after the current epoch.
+
+        An epoch is evaluated before ``on_epoch_end``: what is to be the last one whatever
+        ``eval_freq`` is has to be stopped by then, in ``on_batch_end`` of its last batch.
+        """
         self.stopped = reason or "a callback stopped it"
 
     def stop_now(self, reason: str) -> None:

@@ -38,6 +38,7 @@ class Running(Protocol):
     history: list[dict[str, float]]
     best_epoch: int
     is_continued: bool
+    may_resume: bool
 
     @property
     def batch(self) -> Any:

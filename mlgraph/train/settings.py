@@ -14,6 +14,7 @@ import torch
 from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
+from mlgraph.core.value import FrozenDict
 from mlgraph.data.loader import Loading
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import ConfigError, listing
@@ -21,7 +22,7 @@ from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback, joined
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
 from mlgraph.train.callbacks.progress import Progress
-from mlgraph.train.checkpoint import Checkpoint, existing
+from mlgraph.train.checkpoint import Checkpoint, existing, newest_of
 from mlgraph.train.compiled import check_backend
 from mlgraph.train.device import resolve_device, shows_progress
 from mlgraph.train.encode import check_output
@@ -87,7 +88,7 @@ class Settings(Node):
             CUDA if there are many steps, and not at all where the compiler fails. Any backend of
             torch may be named.
         num_threads: Threads torch computes with on the CPU; None leaves them alone.
-        metrics: Scores on the validation data, by name or as functions.
+        metrics: Scores on the validation data, by name or as functions, or a dict that names them.
         metrics_train: Scores on the training data, as ``train_<name>``.
         metrics_train_from: ``"running"``: of the outputs as they come in an epoch, which costs
             nothing; ``"clean"``: of a pass in eval mode after an epoch that is evaluated.
@@ -125,8 +126,8 @@ class Settings(Node):
     precision: Precision = "32"
     compile: str = param(default="off", tags={"runtime"})
     num_threads: int | None = param(default=None, lower=1, tags={"runtime"})
-    metrics: Any = param(default=(), convert=lambda value: _as_tuple(value))
-    metrics_train: Any = param(default=(), convert=lambda value: _as_tuple(value))
+    metrics: Any = param(default=(), convert=lambda value: _several(value))
+    metrics_train: Any = param(default=(), convert=lambda value: _several(value))
     metrics_train_from: Literal["running", "clean"] = "running"
     monitor: str | None = None
     eval_freq: int = param(default=1, lower=1)
@@ -190,6 +191,7 @@ class Settings(Node):
             resolve_metrics(given, spec.type.scores) if given else {}
             for given in (self.metrics, self.metrics_train)
         )
+        _refuse_loss({**metrics, **metrics_train})
         own: list[Callback] = [Progress(show=True)] if shows_progress(self.progress) else []
         if self.patience:
             own.insert(0, self._early_stopping(metrics, metrics_train, ctx))
@@ -201,7 +203,7 @@ class Settings(Node):
         if not self.validates(ctx) and not (self.monitor or "").startswith("train_"):
             raise ConfigError(
                 f"patience={self.patience} needs validation data, and there are none.",
-                mend="graph.fit(task, valid=0.2), or patience=0",
+                mend="pass them, as in graph.fit(task, valid=0.2), or set patience=0",
             )
         name, greater = watched(self.monitor, metrics, metrics_train)
         return EarlyStopping(
@@ -224,8 +226,7 @@ class Settings(Node):
                 "resume=True needs the callback 'checkpoint', and there is none.",
                 mend='po("torch_callbacks", [callback("checkpoint", path=...)]), or resume=path',
             )
-        paths = [path for path in paths if self.resume in (True, str(path))]
-        return paths[0] if paths[0].exists() else None
+        return newest_of(path for path in paths if self.resume in (True, str(path)))
 
     def _check_applied(self, descriptor: ModelDescriptor, ctx: Context) -> None:
         if ctx.valid is not None:  # without validation data an empty prototype
@@ -263,5 +264,17 @@ class Settings(Node):
         return self.batch_size_predict or max(self.batch_size, fitting)
 
 
-def _as_tuple(value: Any) -> tuple[Any, ...]:
+def _refuse_loss(metrics: Mapping[str, Metric]) -> None:
+    if "loss" in metrics:
+        raise ConfigError(
+            "A metric cannot be called 'loss'.",
+            where="parameter 'metrics'",
+            why="train_loss and valid_loss are the losses",
+            mend='give it another name: metrics={"my_loss": ...}',
+        )
+
+
+def _several(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return FrozenDict(value)
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import random
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mlgraph.core.param import shown
 from mlgraph.core.value import canonical, digest
@@ -48,7 +49,7 @@ def taken(run: Run) -> dict[str, Any]:
         "outputs": torch.cat(run.outputs).cpu() if run.step and run.outputs else torch.empty(0),
         "lost": list(run.batches.lost) if run.step else [],
         "network": run.network.state_dict(),
-        "trainable": [name for name, p in run.network.named_parameters() if p.requires_grad],
+        "trainable": trainable(run.network),
         "optimizer": run.optimizer.state_dict(),
         "steps": run.steps.state_dict(),
         "callbacks": {id: _memory(run.callbacks.get(id), s) for id, s in run.states.items()},
@@ -68,8 +69,7 @@ def put_back(run: Run, saved: Mapping[str, Any]) -> None:
     """
     _compare(run.callbacks, saved["callbacks"])
     run.network.load_state_dict(saved["network"])
-    for name, parameter in run.network.named_parameters():
-        parameter.requires_grad_(name in saved["trainable"])
+    train_only(run.network, saved["trainable"])
     # Torch would go on with the very tensors that were saved.
     run.optimizer.load_state_dict(copy.deepcopy(saved["optimizer"]))
     run.steps.load_state_dict(saved["steps"])
@@ -82,6 +82,17 @@ def put_back(run: Run, saved: Mapping[str, Any]) -> None:
     run.outputs = [saved["outputs"].to(device)] if len(saved["outputs"]) else []
     run.batches.lose(saved["lost"])
     set_streams(run, saved["random"])
+
+
+def trainable(network: nn.Module) -> list[str]:
+    """The names of the weights that are trained."""
+    return [name for name, weight in network.named_parameters() if weight.requires_grad]
+
+
+def train_only(network: nn.Module, names: Collection[str]) -> None:
+    """Train the weights of these names and no others."""
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(name in names)
 
 
 def _memory(callback: Callback | None, state: Any) -> dict[str, Any]:

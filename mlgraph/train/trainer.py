@@ -31,6 +31,7 @@ from mlgraph.train.encode import prediction
 from mlgraph.train.findings import every
 from mlgraph.train.further import continued, going_on, kept
 from mlgraph.train.loop import apply_network, history_columns, train
+from mlgraph.train.lossfn import masses
 from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.parallel.together import data_parallel
@@ -135,7 +136,7 @@ class Trainer(Settings):
         setup = self.setup(descriptor, ctx)
         built = network(descriptor, "meta")
         check_weights(built)
-        check_batches(built, len(descriptor.inputs.task), self.batch_size)
+        check_batches(built, len(descriptor.inputs.task), self.batch_size, self.drop_last)
         notes = [f"{n_parameters(built):,} parameters"]
         if setup.optimizer.groups:
             notes.append(f"{len(setup.optimizer.parts(built))} groups of weights")
@@ -159,20 +160,22 @@ class Trainer(Settings):
         sampling = self._sampling(data, descriptor)
         if self.batch_sampler is None:
             rows = data.rows if sampling is None else sampling.length
-            check_batches(built, rows, self.batch_size)
+            check_batches(built, rows, self.batch_size, self.drop_last)
         counts = class_counts(descriptor.inputs.task, spec)
-        objective = setup.loss.build(spec, self.class_weight, counts)
+        objective = setup.loss.build(spec, self.class_weight, counts).to(device)
         moved = (data.but(weights=None) if weighs(self.sampler) else data).to(device)
         backend = backend_of(self.compile, device, self.epochs * data.n_batches)
         code = compiled(built, backend, must=self.compile != "auto") if backend else None
         return Run(
             network=built,
-            objective=(OfMembers(objective) if is_ensemble(descriptor) else objective).to(device),
+            objective=OfMembers(objective) if is_ensemble(descriptor) else objective,
             optimizer=setup.optimizer.build(built),
             batches=moved,
             sampling=sampling,
             plan=self.plan(),
             seed=ctx.seed,
+            may_resume=bool(self.resume),
+            masses=masses(objective, moved),
             validation=self._settled(self._validation(setup.metrics, descriptor, ctx, device)),
             training=train_scored(
                 setup.metrics_train,

@@ -51,6 +51,7 @@ class Fn(Layer):
     """
 
     open_field = "options"
+    redefines = ("inputs", "outputs")
 
     fn: Callable[..., Any]
     inputs: tuple[str, ...] = param(  # type: ignore[assignment, misc]

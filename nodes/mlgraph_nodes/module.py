@@ -89,6 +89,7 @@ class Module(Layer):
     """
 
     open_field = "options"
+    redefines = ("inputs", "outputs")
 
     module: Any = param(convert=_kept, tags={"structure"})
     inputs: tuple[str, ...] | None = param(  # type: ignore[assignment, misc]

@@ -57,6 +57,7 @@ class TrafoFn(LazyTransform):
     """
 
     example = {"fn": torch.tanh}
+    redefines = ("random",)
 
     fn: Callable[..., Any]
     batched: bool = False

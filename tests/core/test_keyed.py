@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlgraph.core.base import NodeBase
 from mlgraph.core.keyed import Keyed, tokens_in, with_inner
 from mlgraph.core.param import param, tune
 from mlgraph.errors import ConfigError, UnknownParameterError
@@ -57,3 +58,23 @@ def test_a_value_that_cannot_be_is_refused_by_name():
         Inner.create((1, 2))
     with pytest.raises(ConfigError, match="got 'size' twice"):
         Inner.create((1,), {"size": 2})
+
+
+@pytest.mark.parametrize("name", ["fields", "tokens", "create", "validate", "key", "prefix"])
+def test_a_parameter_cannot_have_the_name_of_something_every_value_has(name):
+    with pytest.raises(ConfigError, match=f"cannot have a parameter {name!r}") as caught:
+        type("Taken", (Keyed,), {"__annotations__": {name: "float"}, name: 1.0})
+    assert f"{name}_" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["id", "stem", "fit", "inputs", "ports"])
+def test_a_parameter_of_a_node_cannot_have_the_name_of_something_every_node_has(name):
+    with pytest.raises(ConfigError, match=f"cannot have a parameter {name!r}"):
+        type("Taken", (NodeBase,), {"__annotations__": {name: "float"}, name: 1.0})
+
+
+def test_an_inherited_parameter_may_get_another_default():
+    class Deeper(Inner):
+        size: int = 5
+
+    assert Deeper().size == 5

@@ -21,7 +21,7 @@ def batches(rows=10, size=3, **kwargs):
         (0, 3, {}, []),
         (7, 3, {"drop_last": True}, [3, 3]),
         (6, 3, {"drop_last": True}, [3, 3]),
-        (2, 3, {"drop_last": True}, [2]),
+        (2, 3, {"drop_last": True}, []),
         (7, 3, {"merge_last": True}, [3, 4]),
         (8, 3, {"merge_last": True}, [3, 3, 2]),
         (4, 3, {"merge_last": True}, [4]),

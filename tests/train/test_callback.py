@@ -226,3 +226,36 @@ def test_a_plain_class_attribute_is_the_default_of_the_weight():
 def test_a_weight_that_orders_nothing_is_refused(weight):
     with pytest.raises(ConfigError, match="weight"):
         Counting(weight=weight)
+
+
+def test_a_callback_may_come_last_of_all_or_before_all_at_some_events():
+    class Late(Callback):
+        is_last = True
+        weight: float = -5.0
+
+        def on_epoch_end(self, run, state):
+            run.append("late")
+
+    class Heavy(Callback):
+        weight: float = float("inf")
+        early = ("on_epoch_end",)
+
+        def on_epoch_end(self, run, state):
+            run.append("heavy")
+
+        def on_train_end(self, run, state):
+            run.append("heavy")
+
+    class Usual(Callback):
+        def on_epoch_end(self, run, state):
+            run.append("usual")
+
+        def on_train_end(self, run, state):
+            run.append("usual")
+
+    present = ordered([Late(), Heavy(), Usual()])
+    seen = []
+    hooks = bound(present, [None] * 3, seen)
+    for hook in (*hooks["on_epoch_end"], *hooks["on_train_end"]):
+        hook()
+    assert seen == ["heavy", "usual", "late", "usual", "heavy"]

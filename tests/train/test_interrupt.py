@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlgraph import Task, callback, nn, po
+from mlgraph import StateError, Task, callback, nn, po
 from mlgraph.train.callback import EVENTS, Callback
 from mlgraph.train.callbacks.functions import Functions
 from mlgraph.train.interrupt import CtrlC
@@ -45,11 +45,16 @@ def graph(*callbacks, **options):
     )
 
 
-def pressing(event, times=1, epoch=4, step=2, weight=LATE):
+def pressing(event, times=1, epoch=4, step=2, weight=LATE, once=False):
     """A callback at whose event Ctrl-C is pressed, in one batch of one epoch."""
 
+    pressed = []
+
     def press(run):
+        if once and pressed:
+            return
         if run.epoch == epoch and (run.step == step or "batch" not in event or "valid" in event):
+            pressed.append(run.epoch)
             for _ in range(times):
                 signal.raise_signal(signal.SIGINT)
 
@@ -207,6 +212,29 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_was_not(tmp_path):
     rest = graph(saving, resume=True).fit(task(), valid=0.25, seed=3)
     assert not rest.trained().interrupted
     same(rest, graph().fit(task(), valid=0.25, seed=3))
+
+
+@pytest.mark.parametrize("event", INSIDE)
+def test_what_was_interrupted_can_be_trained_further(event):
+    stopped = graph(pressing(event, once=True)).fit(task(), valid=0.25, seed=3)
+    whole = graph(epochs=6).fit(task(), valid=0.25, seed=3)
+    same(stopped.continue_(task(), epochs=3, valid=0.25), whole)
+
+
+def test_in_the_rest_of_an_epoch_that_was_resumed_there_is_nothing_to_go_on_from(tmp_path):
+    saving = callback("checkpoint", path=str(tmp_path / "run"), batches=1)
+
+    def fail(run):
+        if (run.epoch, run.step) == (4, 2):
+            raise OSError("the power is gone")
+
+    with pytest.raises(OSError, match="power"):
+        graph(saving, Functions(on_batch_end=fail)).fit(task(), valid=0.25, seed=3)
+    stopped = graph(saving, pressing("on_batch_begin"), resume=True)
+    fitted = stopped.fit(task(), valid=0.25, seed=3)
+    with pytest.raises(StateError, match="cannot go on") as caught:
+        fitted.continue_(task(), epochs=1, valid=0.25)
+    assert "an epoch that it had resumed" in str(caught.value)
 
 
 # Who hears it

@@ -47,7 +47,7 @@ def valid(rows=3, size=2, scorer=lambda output, kept: {}, weights=None):
 class Double:
     """Behaves like a callback, and remembers what it likes."""
 
-    enabled, weight = True, 0.0
+    enabled, weight, is_last, early = True, 0.0, False, ()
 
     def start(self, run):
         return None
@@ -512,3 +512,40 @@ def test_events_of_a_prediction_come_with_its_batches_and_outputs():
     output = apply_network(nn.Linear(2, 1), data(5, 2), [Watch()])
     assert output.shape == (5, 1)
     assert seen == ["begin", (1, (2, 1)), (2, (2, 1)), (3, (1, 1)), "end"]
+
+
+def test_every_callback_leaves_although_another_one_cannot():
+    left = []
+
+    class Bad(Double):
+        def on_exit(self, run, state):
+            raise ValueError("exit")
+
+    class Good(Double):
+        def on_exit(self, run, state):
+            left.append(run.epoch)
+
+    run = make_run()
+    with pytest.raises(ValueError, match="exit"):
+        train(run, [Bad(), Good()])
+    assert left == [run.epoch] and not run.network.training
+    failing = At("on_epoch_end", lambda run: {}["missing"])
+    with pytest.raises(KeyError, match="missing") as caught:
+        train(make_run(), [Bad(), failing, Good()])
+    assert len(left) == 2 and "on_exit failed, too: ValueError: exit" in caught.value.__notes__[-1]
+
+
+def test_callbacks_that_were_started_leave_where_another_one_cannot_start():
+    left = []
+
+    class Good(Double):
+        def on_exit(self, run, state):
+            left.append(True)
+
+    class Bad(Good):
+        def start(self, run):
+            raise ValueError("start")
+
+    with pytest.raises(ValueError, match="start"):
+        train(make_run(), [Good(), Bad()])
+    assert left == [True]

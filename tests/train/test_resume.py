@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from mlgraph import ConfigError, StateError, Task, callback, nn, po
+from mlgraph.train.callback import Callback
+from mlgraph.train.callbacks.functions import Functions
+from mlgraph.train.checkpoint import checkpoints, newest_of
 
 
 def task(n: int = 90) -> Task:
@@ -116,3 +119,59 @@ def test_a_fit_that_stopped_early_is_over_when_it_is_resumed(tmp_path):
     same(again, first)
     assert again.trained().best_epoch == first.trained().best_epoch
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == files
+
+
+def test_of_two_folders_the_run_goes_on_from_the_one_that_is_further(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    both = [
+        callback("checkpoint", path=str(one), keep=1),
+        callback("checkpoint", path=str(other), every=2),
+    ]
+
+    def fail(run):
+        if run.epoch == 4:
+            raise OSError("the power is gone")
+
+    def saved(*more, **options):
+        trainer = {"epochs": 5, "batch_size": 16, "progress": False, **options}
+        network = nn("linear", 3) >> nn("dropout") >> nn("head")
+        callbacks = po("torch_callbacks", [*both, *more])
+        return network >> callbacks >> po("torch_model", **trainer)
+
+    with pytest.raises(OSError, match="power"):
+        saved(Functions(on_batch_end=fail)).fit(task(), seed=1)
+    assert [path.name for path in checkpoints(one)] == ["epoch-000003.ckpt"]
+    assert [path.name for path in checkpoints(other)] == ["epoch-000002.ckpt"]
+    assert newest_of([other, one, tmp_path / "none"]) == one
+    found = saved(resume=True).fit(task(), seed=1)
+    assert [path.name for path in checkpoints(other)][-1] == "epoch-000005.ckpt"
+    both = []
+    whole = saved().fit(task(), seed=1)
+    same(found, whole)
+
+
+def test_what_every_other_callback_remembers_is_in_the_checkpoint(tmp_path):
+    class Count(Callback):
+        weight: float = float("inf")
+
+        def start(self, run):
+            return []
+
+        def on_epoch_end(self, run, state):
+            state.append(run.epoch)
+            seen[:] = state
+
+    def fail(run):
+        if run.epoch == 3:
+            raise OSError("the power is gone")
+
+    def saved(*more):
+        saving = callback("checkpoint", path=str(tmp_path / "run"))
+        callbacks = po("torch_callbacks", [saving, Count(), *more])
+        return nn("head") >> callbacks >> po("torch_model", epochs=5, resume=True, progress=False)
+
+    seen = []
+    with pytest.raises(OSError, match="power"):
+        saved(Functions(on_batch_end=fail)).fit(task(), seed=1)
+    saved().fit(task(), seed=1)
+    assert seen == [1, 2, 3, 4, 5]

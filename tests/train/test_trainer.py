@@ -247,9 +247,12 @@ def test_batch_norm_on_one_row_is_refused_with_our_own_words():
         graph.with_params(torch_model__batch_size=1).check(regression_task(9))
 
 
-def test_drop_last_keeps_at_least_one_batch():
-    fitted = linear(drop_last=True, batch_size=100, epochs=1).fit(regression_task(7))
-    assert fitted.trained().epochs == 1
+def test_without_a_full_batch_there_is_nothing_to_train_on():
+    graph = linear(drop_last=True, batch_size=8, epochs=1)
+    assert graph.fit(regression_task(8)).trained().epochs == 1
+    for refused in (graph.fit, graph.check):
+        with pytest.raises(DataError, match="no full batch: batch_size=8, and 7 rows"):
+            refused(regression_task(7))
 
 
 def test_a_network_without_a_head_is_refused():
@@ -355,3 +358,64 @@ def test_every_optimizer_that_can_train_does():
             continue
         trained += 1
     assert trained >= 10
+
+
+# Weights of rows and classes
+
+
+def weighty(batch_size, accumulate, **options):
+    trainer = {"epochs": 3, "shuffle": True, "progress": False, **options}
+    return (
+        nn("linear", 4)
+        >> nn("head")
+        >> po("torch_optimizer", "sgd", lr=0.1)
+        >> po("torch_model", batch_size=batch_size, accumulate=accumulate, **trainer)
+    )
+
+
+@pytest.mark.parametrize("options", [{"class_weight": {"u": 9.0, "v": 1.0}}, {}])
+def test_accumulated_batches_are_one_large_batch_also_where_rows_weigh_differently(options):
+    task = class_task(48, classes=("u", "v"))
+    if not options:
+        task = task.with_weight(np.linspace(0.1, 4, 48))
+    large = weighty(16, 1, **options).fit(task, seed=1).trained().tensors
+    small = weighty(2, 8, **options).fit(task, seed=1).trained().tensors
+    for name, tensor in large.items():
+        torch.testing.assert_close(small[name], tensor, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [
+        (po("nop"), {"class_weight": {"u": 0.0, "v": 1.0, "w": 1.0}}),
+        (po("torch_loss", "cross_entropy", ignore_index=0), {}),
+    ],
+)
+def test_a_batch_in_which_no_row_counts_changes_nothing(loss, options):
+    graph = (
+        nn("linear", 4)
+        >> nn("head")
+        >> loss
+        >> po("torch_optimizer", "sgd", lr=0.1)
+        >> po("torch_model", epochs=2, batch_size=1, progress=False, **options)
+    )
+    assert np.isfinite(graph.fit(class_task(9), seed=1).history["train_loss"].to_pylist()).all()
+
+
+# Metrics
+
+
+def test_metrics_may_be_named_in_a_dict():
+    metrics = {"first": lambda truth, response: 1.0, "acc": "accuracy"}
+    fitted = linear(metrics=metrics).fit(class_task(classes=("u", "v")), valid=0.25, seed=1)
+    assert fitted.history["valid_first"].to_pylist() == [1.0] * 5
+    assert "valid_acc" in fitted.history.column_names
+
+
+@pytest.mark.parametrize("name", ["metrics", "metrics_train"])
+def test_a_metric_does_not_take_the_place_of_the_loss(name):
+    def loss(truth, response):
+        return 42.0
+
+    with pytest.raises(ConfigError, match="cannot be called 'loss'"):
+        linear(**{name: [loss]}).fit(regression_task(), valid=0.25)

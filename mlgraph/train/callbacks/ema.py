@@ -26,6 +26,7 @@ class Ema(Callback):
     callback("ema", decay=0.99)
     """
 
+    early = ("on_epoch_end",)
     weight: float = 500.0  # before early stopping, whose weights have the last word
 
     decay: float = param(default=0.999, lower=0, upper=1)
@@ -46,7 +47,8 @@ class Ema(Callback):
         """Validate with the average."""
         state.put_in(run.network)
 
-    # Not in on_valid_end: there, others look at the network that was validated.
+    # Not in on_valid_end: there, others look at the network that was validated; and before
+    # others, which may change the weights that are trained.
     def on_epoch_end(self, run: Running, state: Averages) -> None:
         """Go on training with the network's own weights."""
         state.take_out(run.network)

@@ -126,6 +126,7 @@ class Tracked:
 
     client: Any
     run_id: str | None = None
+    is_open: bool = False
 
     def state_dict(self) -> dict[str, Any]:
         """The id of the run."""
@@ -167,6 +168,7 @@ class Mlflow(Callback):
             made = state.client.create_run(experiment, run_name=self.run_name)
             state.run_id = made.info.run_id
             state.client.log_param(state.run_id, "epochs", run.epochs)
+        state.is_open = True
 
     def on_epoch_end(self, run: Running, state: Tracked) -> None:
         """Write the scores."""
@@ -177,6 +179,12 @@ class Mlflow(Callback):
     def on_train_end(self, run: Running, state: Tracked) -> None:
         """End the run."""
         state.client.set_terminated(state.run_id)
+        state.is_open = False
+
+    def on_exit(self, run: Running, state: Tracked) -> None:
+        """End a run that has failed."""
+        if state.is_open:
+            state.client.set_terminated(state.run_id, "FAILED")
 
 
 def _text(value: Any) -> Any:

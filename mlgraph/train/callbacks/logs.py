@@ -36,7 +36,10 @@ class Written:
 
 
 class _Log(Callback):
-    """Appends a line per epoch; a run that is resumed goes on without a gap or a repetition."""
+    """Appends a line per epoch; a run that is resumed goes on without a gap or a repetition.
+
+    With ``resume=`` of ``torch_model`` and no checkpoint yet, a file that is there begins anew.
+    """
 
     writes = True
 
@@ -53,7 +56,8 @@ class _Log(Callback):
     def on_train_begin(self, run: Running, state: Written) -> None:
         """Begin an empty file, or cut an earlier run's to the epochs that are resumed."""
         if not state.begun:
-            self._refuse_other_run()
+            if not run.may_resume:  # or it is what was written before the first checkpoint
+                self._refuse_other_run()
             state.begun = True
         self._write(run.history, state)
 

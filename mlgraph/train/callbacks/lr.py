@@ -20,7 +20,7 @@ from mlgraph.core.param import Token, param
 from mlgraph.core.value import snake
 from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
-from mlgraph.train.callbacks.monitor import is_greater_better, monitored
+from mlgraph.train.callbacks.monitor import is_greater_better, monitored, refuse_direction
 from mlgraph.train.callbacks.schedule import Every, Schedule, Scheduling
 from mlgraph.train.running import Running
 
@@ -70,6 +70,8 @@ class _Plateau(Schedule):
                 why="a score is known at the end of an epoch",
                 mend="leave out every",
             )
+        known = getattr(self, "mode", None) is not None or None
+        refuse_direction(self, self.monitor, known, 'mode="max"')
         super().validate()
 
     def advance(self, scheduler: Any) -> None:

@@ -21,8 +21,19 @@ def is_greater_better(monitor: str) -> bool | None:
     return TABLE[name].greater_is_better if name in TABLE else None
 
 
-def refuse_direction(callback: Callback, monitor: str, greater: bool | None) -> None:
+def refuse_direction(
+    callback: Callback,
+    monitor: str,
+    greater: bool | None,
+    mend: str = "greater_is_better=True",
+) -> None:
     """Refuse a score of which nobody knows whether it should be high or low.
+
+    Args:
+        callback: What watches the score.
+        monitor: Its name.
+        greater: Whether a greater one is better, if that was said.
+        mend: How to say it.
 
     Raises:
         ConfigError: It is such a score.
@@ -33,7 +44,7 @@ def refuse_direction(callback: Callback, monitor: str, greater: bool | None) -> 
         raise ConfigError(
             f"Whether {monitor!r} should be high or low is not known.",
             where=repr(callback),
-            mend="say so: greater_is_better=True",
+            mend=f"say so: {mend}. {did_you_mean(monitor, ['valid_loss', 'train_loss'])}".rstrip(),
         )
 
 

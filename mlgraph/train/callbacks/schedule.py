@@ -53,7 +53,7 @@ class Scheduling:
                 f"{type(self.scheduler).__name__} was made for {saved['total']} steps, and the "
                 f"run has {self.total} now.",
                 why="where no number of steps is given, the schedule spans the whole run",
-                mend="resume with as many epochs, or give the schedule its length",
+                mend="give the schedule its length, or resume with as many epochs as before",
             )
         _put_back(self.scheduler, saved["scheduler"])
         groups = self.scheduler.optimizer.param_groups

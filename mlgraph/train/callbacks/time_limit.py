@@ -69,18 +69,16 @@ class TimeLimit(Callback):
         state.begin()
 
     def on_batch_end(self, run: Running, state: Clock) -> None:
-        """Stop after this step."""
-        if state.seconds() >= self.seconds:
+        """Stop after this step, or after this epoch, which is then evaluated."""
+        if self.after == "step" and state.seconds() >= self.seconds:
             run.stop_now(self._reason())
+        elif run.step == run.steps_per_epoch:
+            self._stop_if_over(run, state)
 
     def on_epoch_end(self, run: Running, state: Clock) -> None:
-        """Stop after this epoch."""
-        self._stop_if_over(run, state)
-
-    def hook(self, event: str) -> Any:
-        if event == "on_batch_end" and self.after == "epoch":
-            return None
-        return super().hook(event)
+        """Stop here, if it is the evaluation that has taken the rest of the time."""
+        if run.is_due:
+            self._stop_if_over(run, state)
 
     def _stop_if_over(self, run: Running, state: Clock) -> None:
         if state.seconds() >= self.seconds:

@@ -173,23 +173,3 @@ class Summed(nn.Module):
             return loss
         rows: Tensor = self.objective.per_row(output, target)
         return (rows * weights).sum()
-
-
-def masses(objective: Any, batches: Any) -> Tensor | None:
-    """The weight of each row times that of its class, ``(rows,)``; None: all weigh the same.
-
-    >>> from mlgraph.data.batch import TensorBatches
-    >>> from mlgraph.train.lossfn import ObjectiveFn
-    >>> loss = ObjectiveFn(None, nn.CrossEntropyLoss(reduction="none"), torch.tensor([1.0, 3.0]))
-    >>> target, weights = torch.tensor([0, 1]), torch.tensor([0.5, 1.0])
-    >>> masses(loss, TensorBatches((torch.zeros(2, 1),), target, weights, size=2))
-    tensor([0.5000, 3.0000])
-    """
-    inner = getattr(objective, "objective", objective)  # that of the members of an ensemble
-    of_class = inner.row_weights(batches.target)
-    if batches.weights is None:
-        mass: Tensor | None = of_class
-    else:
-        own = batches.weights.reshape(-1)
-        mass = own if of_class is None else own * of_class
-    return mass

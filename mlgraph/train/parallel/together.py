@@ -16,8 +16,9 @@ from mlgraph.core.entry import node_seed
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError, StateError, listing
 from mlgraph.train.callback import Callback
+from mlgraph.train.lossfn import masses
 from mlgraph.train.parallel.group import Group, joined
-from mlgraph.train.parallel.share import Share, Summed, complete, masses, part
+from mlgraph.train.parallel.share import Share, Summed, complete, part
 from mlgraph.train.run import Run, Validation
 
 

@@ -94,8 +94,8 @@ class FakeClient:
     def log_metric(self, run_id, name, value, step):
         self.calls.append((run_id, name, step))
 
-    def set_terminated(self, run_id):
-        self.calls.append(("ended", run_id))
+    def set_terminated(self, run_id, status=None):
+        self.calls.append(("ended", run_id, *filter(None, [status])))
 
 
 @pytest.fixture

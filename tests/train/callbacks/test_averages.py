@@ -138,3 +138,17 @@ def test_a_network_without_batch_normalisation_needs_no_statistics(make_run):
     run = make_run(network=nn.Linear(3, 1))
     train(run, [callback("swa", begin=1)])
     assert run.states["swa"].averages.count == 4
+
+
+def test_weights_that_others_change_at_the_end_of_an_epoch_stay_changed(make_run):
+    seen = []
+
+    def zero(run):
+        run.network[0].bias.data.zero_()
+
+    def look(run):
+        seen.append(float(run.network[0].bias.detach().abs().sum()))
+
+    others = [Functions(on_epoch_end=zero), Functions(on_epoch_begin=look)]
+    train(make_run(epochs=4), ordered([callback("ema", decay=0.9), *others]))
+    assert seen[1:] == [0.0] * 3

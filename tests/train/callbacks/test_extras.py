@@ -124,4 +124,5 @@ def test_a_run_that_failed_stays_open(make_run, extras):
 
     with pytest.raises(KeyError):
         train(make_run(), [callback("mlflow"), Functions(on_epoch_begin=fail)])
+    assert ("ended", "run 1", "FAILED") in extras.clients[0].calls
     assert ("ended", "run 1") not in extras.clients[0].calls

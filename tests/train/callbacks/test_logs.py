@@ -104,3 +104,16 @@ def test_a_path_is_needed():
         callback("csv_log")
     with pytest.raises(ConfigError, match="path=3"):
         callback("csv_log", path=3)
+
+
+@pytest.mark.parametrize("key", ["csv_log", "jsonl_log"])
+def test_a_log_from_before_the_first_checkpoint_begins_anew(make_run, key, tmp_path):
+    log = callback(key, path=tmp_path / "log")
+    train(make_run(epochs=1), [log])
+    with pytest.raises(ConfigError, match="log of another run"):
+        train(make_run(epochs=2), [log])
+    run = make_run(epochs=2)
+    run.may_resume = True
+    train(run, [log])
+    text = (tmp_path / "log").read_text()
+    assert len(text.splitlines()) == 2 + (key == "csv_log")

@@ -187,7 +187,7 @@ def test_the_training_loss_can_be_watched_without_validation(make_run):
 
 def test_a_score_that_is_not_there_is_refused(make_run):
     with pytest.raises(ConfigError, match="no score 'valid_lss' to monitor"):
-        train(make_run(), [callback("lr_reduce_on_plateau", monitor="valid_lss")])
+        train(make_run(), [callback("lr_reduce_on_plateau", monitor="valid_lss", mode="min")])
 
 
 def test_a_plateau_cannot_count_steps():
@@ -321,3 +321,10 @@ def test_no_schedule_warns(make_run):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         train(make_run(), [callback("lr_step", step_size=1), callback("lr_warmup", steps=2)])
+
+
+def test_a_plateau_of_a_score_of_ones_own_needs_a_direction(make_run):
+    with pytest.raises(ConfigError, match="'valid_mine' should be high or low") as caught:
+        callback("lr_reduce_on_plateau", monitor="valid_mine")
+    assert 'mode="max"' in str(caught.value)
+    assert callback("lr_reduce_on_plateau", monitor="valid_mine", mode="max").mode == "max"

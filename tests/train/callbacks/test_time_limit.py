@@ -72,3 +72,9 @@ def test_a_run_that_had_used_its_time_ends_at_once(make_run, clock):
 def test_time_is_not_negative():
     with pytest.raises(ConfigError, match="seconds=-1"):
         callback("time_limit", seconds=-1.0)
+
+
+def test_the_epoch_it_stops_in_is_evaluated(make_run):
+    run = make_run(epochs=50, eval_freq=7)
+    train(run, [callback("time_limit", seconds=0.0)])
+    assert run.epoch == 1 and "valid_loss" in run.history[-1]

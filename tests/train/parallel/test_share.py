@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from mlgraph.data.batch import TensorBatches
-from mlgraph.train.lossfn import ObjectiveFn
+from mlgraph.train.lossfn import ObjectiveFn, masses
 from mlgraph.train.members import OfMembers
-from mlgraph.train.parallel.share import Share, Summed, masses, part
+from mlgraph.train.parallel.share import Share, Summed, part
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 31])
