@@ -118,7 +118,7 @@ def test_a_resumed_run_goes_on_in_the_same_run(make_run, extras):
     ]
 
 
-def test_a_run_that_failed_stays_open(make_run, extras):
+def test_a_run_that_failed_is_ended_as_failed(make_run, extras):
     def fail(run):
         raise KeyError("stop")
 
