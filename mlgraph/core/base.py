@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
-from mlgraph.core.declare import declared
 from mlgraph.core.keyed import Keyed, tokens_in
 from mlgraph.core.param import Token, shown
 from mlgraph.core.port import Port
@@ -215,11 +214,6 @@ class NodeBase(Keyed):
     def _tokens(self) -> Iterator[tuple[str, Token]]:
         for name, value in self.fields().items():
             yield from tokens_in(value, "" if name == self.open_field else name)
-
-    def tags(self, name: str) -> frozenset[str]:
-        """The tags of a parameter."""
-        found = {field: details.tags for field, _, details in declared(type(self))}
-        return found.get(name, frozenset())
 
     def to_json(self) -> dict[str, Any]:
         """Key, class, id and every parameter, as JSON values."""
