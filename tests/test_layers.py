@@ -58,6 +58,8 @@ UPWARD = {
     ("mlgraph.core.graph", "as_estimator", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "save", "mlgraph.store.save"),
     ("mlgraph.core.views", "save", "mlgraph.store.save"),
+    ("mlgraph.core.views", "to_dict", "mlgraph.store.document"),
+    ("mlgraph.core.views", "from_dict", "mlgraph.store.document"),
     ("mlgraph.core.graph", "to_state_dict", "mlgraph.store.export"),
     ("mlgraph.core.graph", "export_torch", "mlgraph.store.export"),
     ("mlgraph.learn.base", "save", "mlgraph.store.save"),

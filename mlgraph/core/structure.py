@@ -109,12 +109,6 @@ class Structure:
         """The same without the values of parameters that do not change the structure."""
         return digest(canonical(self._content(wiring.structure)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The graph as JSON values."""
-        nodes = [{**node.to_json(), "id": id} for id, node in self.nodes.items()]
-        chosen = [node.id is not None for node in self._nodes]
-        return {"nodes": nodes, "chosen": chosen, "edges": [list(edge) for edge in self.edges]}
-
     def __mlgraph_json__(self) -> dict[str, Any]:
         return self._content(NodeBase.to_json)
 
