@@ -31,7 +31,7 @@ FLOORS = [
 ]
 CORE = (
     "value files param declare keyed port base wiring structure algebra checked views graph node"
-    " compose route resolve entry run continuing"
+    " compose route resolve entry calls run continuing"
 ).split()
 
 # Methods that belong to a value although their work is done higher up: (module, function, target).
