@@ -88,6 +88,14 @@ class NodeBase(Keyed):
         """What ``fit`` would do, found out without training."""
         return self.fit(inputs, ctx)
 
+    def instead(self, inputs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """What stands in for the outputs in a check in which the node failed, or None.
+
+        With it, the nodes behind are checked as far as they can be. Gets the inputs of ``check``,
+        and those of ``apply`` where there are validation values.
+        """
+        return None
+
     def apply_training(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         """Outputs for more data to train on; by default those of ``apply``.
 

@@ -189,6 +189,17 @@ class Walk:
             if self.phase != "check":
                 raise
             self.problems.append(error)
+            self._stand_in(id, node, sources)
+
+    def _stand_in(self, id: str, node: NodeBase, sources: Mapping[str, list[Address]]) -> None:
+        """Put what a node gives instead of its outputs where these would be."""
+        every = [address for addresses in sources.values() for address in addresses]
+        for values, phase in ((self.values, "fit"), (self.valid, "apply")):
+            if not every or not all(address in values for address in every):
+                return
+            outputs = node.instead(self._gather(node, sources, values))
+            if outputs is not None:
+                self._store(id, node, outputs, values, phase)
 
     def _fit(
         self, id: str, node: NodeBase, inputs: Mapping[str, Any], sources: Mapping[str, Any]
