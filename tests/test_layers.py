@@ -31,7 +31,7 @@ FLOORS = [
 ]
 CORE = (
     "value files param declare keyed port base wiring structure algebra checked views graph node"
-    " compose route resolve entry run continuing"
+    " compose route resolve entry calls run continuing"
 ).split()
 
 # Methods that belong to a value although their work is done higher up: (module, function, target).
@@ -58,6 +58,8 @@ UPWARD = {
     ("mlgraph.core.graph", "as_estimator", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "save", "mlgraph.store.save"),
     ("mlgraph.core.views", "save", "mlgraph.store.save"),
+    ("mlgraph.core.views", "to_dict", "mlgraph.store.document"),
+    ("mlgraph.core.views", "from_dict", "mlgraph.store.document"),
     ("mlgraph.core.graph", "to_state_dict", "mlgraph.store.export"),
     ("mlgraph.core.graph", "export_torch", "mlgraph.store.export"),
     ("mlgraph.learn.base", "save", "mlgraph.store.save"),

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
-from mlgraph.core.declare import declared
 from mlgraph.core.keyed import Keyed, tokens_in
 from mlgraph.core.param import Token, shown
 from mlgraph.core.port import Port
@@ -89,6 +88,14 @@ class NodeBase(Keyed):
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         """What ``fit`` would do, found out without training."""
         return self.fit(inputs, ctx)
+
+    def instead(self, inputs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """What stands in for the outputs in a check in which the node failed, or None.
+
+        With it, the nodes behind are checked as far as they can be. Gets the inputs of ``check``,
+        and those of ``apply`` where there are validation values.
+        """
+        return None
 
     def apply_training(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         """Outputs for more data to train on; by default those of ``apply``.
@@ -216,11 +223,6 @@ class NodeBase(Keyed):
     def _tokens(self) -> Iterator[tuple[str, Token]]:
         for name, value in self.fields().items():
             yield from tokens_in(value, "" if name == self.open_field else name)
-
-    def tags(self, name: str) -> frozenset[str]:
-        """The tags of a parameter."""
-        found = {field: details.tags for field, _, details in declared(type(self))}
-        return found.get(name, frozenset())
 
     def to_json(self) -> dict[str, Any]:
         """Key, class, id and every parameter, as JSON values."""

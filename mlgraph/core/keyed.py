@@ -14,7 +14,7 @@ import attrs
 
 from mlgraph.core.declare import Declarative, declared, defaults, required
 from mlgraph.core.param import Mismatch, Token, coerce, shown
-from mlgraph.core.value import address, canonical, encode
+from mlgraph.core.value import address, canonical, encode, lasting
 from mlgraph.errors import ConfigError, UnknownParameterError, did_you_mean, listing
 
 
@@ -121,6 +121,11 @@ class Keyed(Declarative):
             plain = self.absorbed({**self.fields(), **plain}, rest)
         return attrs.evolve(self, **plain)  # type: ignore[misc]
 
+    def tags(self, name: str) -> frozenset[str]:
+        """The tags of a parameter."""
+        found = {field: details.tags for field, _, details in declared(type(self))}
+        return found.get(name, frozenset())
+
     def tokens(self) -> dict[str, Token]:
         """The tuning tokens among the parameters, by path."""
         return dict(self._tokens())
@@ -143,6 +148,11 @@ class Keyed(Declarative):
 
     def __mlgraph_json__(self) -> dict[str, Any]:
         return self.to_json()
+
+    def __mlgraph_lasting__(self) -> dict[str, Any]:
+        values = self.fields().items()
+        params = {name: lasting(v) for name, v in values if "runtime" not in self.tags(name)}
+        return {**self.to_json(), "params": params}
 
     def canonical(self) -> bytes:
         """Canonical JSON of the value: equal bytes and class, equal value."""

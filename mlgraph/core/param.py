@@ -53,8 +53,8 @@ def param(
         check: Gets the value, returns what is expected of it if it is wrong, else None.
         convert: Applied first: makes a frozen value of what a user may pass.
         tags: ``structure`` (changes ports or control flow), ``predict`` (may be changed after
-            fitting), ``runtime`` (changes no result; not part of a memo key) and
-            ``internal_tuning``.
+            fitting), ``runtime`` (changes no result; not part of a memo key nor of
+            ``Graph.hash``) and ``internal_tuning``.
 
     >>> param(default=0.5, lower=0, upper=1).metadata["param"].upper
     1

@@ -139,13 +139,14 @@ class Unbranch(Node):
         return {"output": given.get("inputs", (Any, Any))}
 
 
-def branch(paths: Mapping[str, Any], *, selection: str | int = 0, id: str = "branch") -> Graph:
+def branch(paths: Mapping[str, Any], *, selection: str | int = 0, id: str | None = None) -> Graph:
     """Alternatives, of which the parameter ``<id>__selection`` chooses one.
 
     Args:
         paths: Graphs by name, each with one free output; ``None`` changes nothing.
         selection: The path to take.
-        id: Id of the branch node; the node that joins the paths is ``un<id>``.
+        id: Id of the branch node; the node that joins the paths is ``un<id>``. Without one they
+            are ``branch`` and ``unbranch``, numbered where several branches meet in one graph.
 
     Raises:
         GraphError: A path has no input, or not exactly one output.
@@ -161,10 +162,16 @@ def branch(paths: Mapping[str, Any], *, selection: str | int = 0, id: str = "bra
                 why=f"it has {listing(path.inputs)} and {listing(path.outputs)}",
             )
     node = Branch(options=tuple(graphs), selection=selection, id=id)
-    middle = union(list(graphs.values()))
-    graph = node.as_graph() & middle
-    inside = iter(graph.inputs[len(node.inputs) :])
+    # Side by side before the paths, so that both get the same number where they are numbered.
+    ends = node.as_graph() & Unbranch(id=None if id is None else f"un{id}")
+    graph = ends & union(list(graphs.values()))
+    start, end = graph.ids[:2]
+    targets, sources = (
+        iter(graph.inputs[len(ends.inputs) :]),
+        iter(graph.outputs[len(ends.outputs) :]),
+    )
     for name, path in graphs.items():
-        for target in [next(inside) for _ in path.inputs]:
-            graph = graph.connect(f"{id}.{name}", target)
-    return graph >> Unbranch(id=f"un{id}")
+        for target in [next(targets) for _ in path.inputs]:
+            graph = graph.connect(f"{start}.{name}", target)
+        graph = graph.connect(next(sources), end)
+    return graph

@@ -6,8 +6,7 @@ data will. Without validation data an empty value makes the same journey. Traine
 ends: they find what arrived in ``ctx.valid``.
 
 Values are known only through an optional protocol: ``split(valid, seed)``, ``empty()``,
-``like(data)``, ``fingerprint`` and ``describe()``. This is also the only place where an error
-learns its address.
+``like(data)``, ``fingerprint`` and ``describe()``.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlgraph.core.base import Context, NodeBase
+from mlgraph.core.calls import call, check_inputs, describe, learned, named_outputs
 from mlgraph.core.checked import CheckedGraph
 from mlgraph.core.entry import (
     Address,
@@ -31,10 +31,10 @@ from mlgraph.core.entry import (
     to_predict,
 )
 from mlgraph.core.graph import FittedGraph, Graph
-from mlgraph.core.port import accepts, article, type_name
+from mlgraph.core.port import type_name
 from mlgraph.core.resolve import admit
 from mlgraph.core.value import digest, nameless
-from mlgraph.errors import GraphError, MLGraphError, listing, together
+from mlgraph.errors import MLGraphError, together
 
 
 def fit(
@@ -189,6 +189,17 @@ class Walk:
             if self.phase != "check":
                 raise
             self.problems.append(error)
+            self._stand_in(id, node, sources)
+
+    def _stand_in(self, id: str, node: NodeBase, sources: Mapping[str, list[Address]]) -> None:
+        """Put what a node gives instead of its outputs where these would be."""
+        every = [address for addresses in sources.values() for address in addresses]
+        for values, phase in ((self.values, "fit"), (self.valid, "apply")):
+            if not every or not all(address in values for address in every):
+                return
+            outputs = node.instead(self._gather(node, sources, values))
+            if outputs is not None:
+                self._store(id, node, outputs, values, phase)
 
     def _fit(
         self, id: str, node: NodeBase, inputs: Mapping[str, Any], sources: Mapping[str, Any]
@@ -216,12 +227,12 @@ class Walk:
         method = "check" if self.phase == "check" else "fit"
         key = self._memo_key(id, node, sources, ctx)
         if key is None:
-            return _learned(id, node, call(node, method, id, inputs, ctx))
+            return learned(id, node, call(node, method, id, inputs, ctx))
         for port in node.ports()[1]:
             self.prints[id, port.name] = digest(key, port.name)
         found: tuple[Any, Any] | None = self.cache.get(key)
         if found is None:
-            found = _learned(id, node, call(node, method, id, inputs, ctx))
+            found = learned(id, node, call(node, method, id, inputs, ctx))
             self.cache.put(key, found)
         return found
 
@@ -256,13 +267,13 @@ class Walk:
             elif found:
                 gathered[port.name] = found[0]
         phase = "apply" if values is self.valid or self.phase == "apply" else "fit"
-        _check_inputs(node, gathered, phase)
+        check_inputs(node, gathered, phase)
         return gathered
 
     def _store(
         self, id: str, node: NodeBase, outputs: Any, values: dict[Address, Any], phase: str
     ) -> None:
-        named = _named_outputs(id, node, outputs, phase)
+        named = named_outputs(id, node, outputs, phase)
         for port in node.ports()[1]:
             value = named[port.name]
             values[id, port.name] = value
@@ -286,100 +297,6 @@ class Walk:
         seed = node_seed(self.seed, id, "fit" if phase == "check" else phase)
         has = self.has_valid and valid is not None
         return Context(id=id, phase=phase, seed=seed, valid=valid, has_valid=has)
-
-
-def call(
-    node: NodeBase,
-    method: str,
-    id: str,
-    inputs: Mapping[str, Any],
-    ctx: Context,
-    state: Any = None,
-    **more: Any,
-) -> Any:
-    """Call a node; every call of what a node does goes through here.
-
-    Our own errors get the node's address; foreign ones keep their type and gain a note.
-    """
-    try:
-        if method in ("fit", "check"):
-            return getattr(node, method)(inputs, ctx)
-        return getattr(node, method)(state, inputs, ctx, **more)
-    except MLGraphError as error:
-        if f"node {id!r}" not in error.where:
-            error.at(f"node {id!r}")
-        raise
-    except Exception as error:
-        shown = ", ".join(f"{name}: {describe(value)}" for name, value in inputs.items())
-        error.add_note(f"in node {id!r} ({node.call_name()}), {ctx.phase}; input was {shown}")
-        raise
-
-
-def describe(value: Any) -> str:
-    """A value in a few words, for messages and drawings.
-
-    >>> describe(3), describe((1, 2))
-    ('int 3', '(int 1, int 2)')
-    """
-    if value is None:
-        return "nothing"
-    told = value.describe() if hasattr(value, "describe") else None
-    if isinstance(told, str):  # a pandas data frame describes itself by another one
-        return told
-    if isinstance(value, tuple):
-        return f"({', '.join(describe(item) for item in value)})"
-    text = repr(value)
-    kind = type(value).__name__
-    return f"{kind} {text}" if len(text) <= 30 and "\n" not in text else kind
-
-
-def _check_inputs(node: NodeBase, values: Mapping[str, Any], phase: str) -> None:
-    for port in node.ports()[0]:
-        found = values.get(port.name)
-        for value in found if port.variadic and found is not None else (found,):
-            if port.name in values and not accepts(port.type_in(phase), value):
-                raise GraphError(
-                    f"{node.id}.{port.name} takes {article(port.type_in(phase))}, "
-                    f"and got {describe(value)}.",
-                    where=f"node {node.id!r}, input {port.name!r}",
-                )
-
-
-def _learned(id: str, node: NodeBase, result: Any) -> tuple[Any, Any]:
-    if isinstance(result, tuple) and len(result) == 2:
-        return result
-    raise GraphError(
-        f"{node.call_name()} returned {describe(result)} from fit.",
-        where=f"node {id!r}",
-        why="fit returns two things: the outputs, and what was learned",
-        mend="write: return outputs, state",
-    )
-
-
-def _named_outputs(id: str, node: NodeBase, outputs: Any, phase: str) -> dict[str, Any]:
-    ports = node.ports()[1]
-    names = [port.name for port in ports]
-    if isinstance(outputs, Mapping) and not isinstance(outputs, tuple):
-        if set(outputs) != set(names):
-            raise _bad_outputs(id, node, f"outputs called {listing(outputs)}", names)
-        outputs = tuple(outputs[name] for name in names)
-    if not isinstance(outputs, tuple) or len(outputs) != len(names):
-        count = len(outputs) if isinstance(outputs, tuple) else f"no tuple but {describe(outputs)}"
-        raise _bad_outputs(id, node, f"{count} for its outputs", names)
-    for port, value in zip(ports, outputs, strict=True):
-        if not accepts(port.type_in(phase), value):
-            wanted = f"{article(port.type_in(phase))} at {port.name!r}"
-            raise _bad_outputs(id, node, describe(value), [wanted])
-    return dict(zip(names, outputs, strict=True))
-
-
-def _bad_outputs(id: str, node: NodeBase, got: str, names: list[str]) -> GraphError:
-    return GraphError(
-        f"{node.call_name()} returned {got}.",
-        where=f"node {id!r}",
-        why=f"expected {listing(names)}, in this order or by name",
-        mend="this is a mistake in the node's fit or apply",
-    )
 
 
 def _notes(graph: Graph, resolved: Graph, states: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ for.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from mlgraph.core import wiring
 from mlgraph.core.base import NodeBase
 from mlgraph.core.param import Token
-from mlgraph.core.value import canonical, digest
+from mlgraph.core.value import canonical, digest, lasting
 from mlgraph.core.wiring import Edge, Socket, Wire
 from mlgraph.errors import GraphError, did_you_mean, listing
 
@@ -98,22 +98,22 @@ class Structure:
 
     @functools.cached_property
     def hash(self) -> str:
-        """Digest of nodes, parameters, edges and ids: equal in every process, and after fitting."""
-        return digest(self._canonical)
+        """Digest of nodes, parameters, edges and ids: equal in every process, and after fitting.
+
+        Parameters that change no result (tag ``runtime``) do not count, though they do for ``==``.
+        """
+        return digest(canonical(self.__mlgraph_lasting__()))
 
     @functools.cached_property
     def structure_hash(self) -> str:
         """The same without the values of parameters that do not change the structure."""
-        return digest(canonical(self._content(structure_only=True)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The graph as JSON values."""
-        nodes = [{**node.to_json(), "id": id} for id, node in self.nodes.items()]
-        chosen = [node.id is not None for node in self._nodes]
-        return {"nodes": nodes, "chosen": chosen, "edges": [list(edge) for edge in self.edges]}
+        return digest(canonical(self._content(wiring.structure)))
 
     def __mlgraph_json__(self) -> dict[str, Any]:
-        return self._content(structure_only=False)
+        return self._content(NodeBase.to_json)
+
+    def __mlgraph_lasting__(self) -> dict[str, Any]:
+        return self._content(lasting)
 
     def __getitem__(self, id: str) -> NodeBase:
         return self._nodes[wiring.by_id(self.ids, id)]
@@ -143,13 +143,10 @@ class Structure:
 
     @functools.cached_property
     def _canonical(self) -> bytes:
-        return canonical(self._content(structure_only=False))
+        return canonical(self.__mlgraph_json__())
 
-    def _content(self, structure_only: bool) -> dict[str, Any]:
-        nodes = {
-            id: wiring.structure(node) if structure_only else node.to_json()
-            for id, node in self.nodes.items()
-        }
+    def _content(self, of_node: Callable[[NodeBase], dict[str, Any]]) -> dict[str, Any]:
+        nodes = {id: of_node(node) for id, node in self.nodes.items()}
         return {"nodes": nodes, "edges": self._placed_edges(), "free": [self.inputs, self.outputs]}
 
     def _placed_edges(self) -> list[list[Any]]:

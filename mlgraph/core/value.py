@@ -120,6 +120,28 @@ def encode(value: Any) -> Any:
     return _encode_object(value)
 
 
+def lasting(value: Any) -> Any:
+    """The value without what changes no result, such as devices and numbers of processes.
+
+    A class says by ``__mlgraph_lasting__`` what is left of its values.
+
+    >>> lasting((1, {"a": 2}))
+    [1, {'a': 2}]
+    """
+    if isinstance(value, type):
+        return value
+    if hasattr(value, "__mlgraph_lasting__"):
+        return {"$value": address(type(value)), "is": value.__mlgraph_lasting__()}
+    if isinstance(value, (tuple, list)):
+        return [lasting(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: lasting(item) for key, item in value.items()}
+    if attrs.has(type(value)) and not hasattr(value, "__mlgraph_json__"):
+        fields = {f.name: lasting(getattr(value, f.name)) for f in attrs.fields(type(value))}
+        return {"$value": address(type(value)), "is": fields}
+    return value
+
+
 def _encode_mapping(value: Mapping[Any, Any]) -> Any:
     if all(isinstance(key, str) and not key.startswith("$") for key in value):
         return {key: encode(item) for key, item in value.items()}

@@ -5,7 +5,8 @@ The work lives on higher floors; here are the methods by which it is found.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 from mlgraph.core.algebra import GraphBase
 
@@ -23,6 +24,31 @@ class GraphViews(GraphBase):
         from mlgraph.store.save import save
 
         save(self, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The graph as JSON values, which ``Graph.from_dict`` reads.
+
+        Raises:
+            StateError: A parameter cannot be written as JSON; names the node.
+        """
+        from mlgraph.store.document import to_dict
+
+        return to_dict(self)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], allow: Iterable[Any] = ()) -> Self:
+        """The graph of what ``to_dict`` returned.
+
+        Args:
+            content: The JSON values.
+            allow: Your own functions and classes that they may name, as for ``mlgraph.load``.
+
+        Raises:
+            StateError: They are not those of a graph, or name what is not there or not allowed.
+        """
+        from mlgraph.store.document import from_dict
+
+        return from_dict(content, allow)  # type: ignore[return-value]
 
     def __repr__(self) -> str:
         from mlgraph.draw.text import one_line

@@ -136,7 +136,7 @@ def refuse_clashes(left: frozenset[str], right: frozenset[str]) -> None:
         f"Two nodes are called {both[0]!r}."
         if len(both) == 1
         else f"These ids are used twice: {listing(both)}.",
-        mend=f'rename one: po(..., id="{both[0]}_b"), '
+        mend=f'rename one where it is made, with id="{both[0]}_b", '
         'or prefix them: union({"left": ..., "right": ...})',
     )
 

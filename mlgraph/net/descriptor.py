@@ -211,6 +211,26 @@ class ModelDescriptor:
         )
 
 
+@attrs.frozen(eq=False, repr=False)
+class Unfinished(ModelDescriptor):
+    """A description in which a layer does not fit: it says all but the tensor it stands at.
+
+    >>> from mlgraph.data.token import NumericToken
+    >>> task = Task({"x": [1.0]})
+    >>> Unfinished.of(ModelDescriptor.entering(NumericToken("numbers", ("x",)), task)).describe()
+    'a network that does not fit'
+    """
+
+    @classmethod
+    def of(cls, descriptor: ModelDescriptor) -> Unfinished:
+        """The description before the layer that does not fit."""
+        names = [field.name for field in attrs.fields(ModelDescriptor)]
+        return cls(**{name: getattr(descriptor, name) for name in names})
+
+    def describe(self) -> str:
+        return "a network that does not fit"
+
+
 def merged(descriptors: tuple[ModelDescriptor, ...]) -> ModelDescriptor:
     """One network with the inputs and layers of all; it stands where the first one stands.
 

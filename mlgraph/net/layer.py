@@ -24,7 +24,7 @@ from mlgraph.core.value import canonical, nameless
 from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.errors import GraphError, MLGraphError
-from mlgraph.net.descriptor import Call, ModelDescriptor, merged
+from mlgraph.net.descriptor import Call, ModelDescriptor, Unfinished, merged
 from mlgraph.tensor.infer import infer_outputs
 from mlgraph.tensor.spec import TensorSpec
 
@@ -156,6 +156,17 @@ class Layer(Node):
         sources = tuple(descriptor.source for descriptor in arriving)
         call = Call(ctx.id, self, sources, specs, found, network.task)
         return network.extended(call), None
+
+    def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
+        arriving = self._arriving(inputs)
+        if any(isinstance(descriptor, Unfinished) for descriptor in arriving):
+            return tuple(Unfinished.of(merged(arriving)) for _ in self.ports()[1]), None
+        return self.fit(inputs, ctx)
+
+    def instead(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+        first, *_ = self._arriving(inputs)
+        passed = Unfinished.of(first) if isinstance(first, ModelDescriptor) else first
+        return tuple(passed for _ in self.ports()[1])
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
         arriving = self._arriving(inputs)

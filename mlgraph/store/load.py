@@ -66,6 +66,15 @@ def load(path: str | Path, allow: Iterable[Any] = (), *, max_bytes: int = MAX_BY
             raise damaged("Its parts do not fit together.", where=where, why=why) from error
 
 
+def bounded(size: int) -> Bounded:
+    """How much may be done of torch while the values of so many bytes are made.
+
+    >>> with bounded(100):
+    ...     pass
+    """
+    return Bounded(8 * size + SLACK, _OPERATIONS)
+
+
 def _loaded(archive: Archive, names: Names) -> Any:
     kind, providers = _manifest(archive)
     documents = {"graph": _document(archive, "graph")}
@@ -79,7 +88,7 @@ def _loaded(archive: Archive, names: Names) -> Any:
         objects=[data for _, data in _numbered(archive, "objects", "skops")],
         providers=providers,
     )
-    with Bounded(8 * archive.total + SLACK, _OPERATIONS):
+    with bounded(archive.total):
         made = _KINDS[kind](reader, documents)
     reader.finish()
     return made

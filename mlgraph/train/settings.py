@@ -155,6 +155,13 @@ class Settings(Node):
 
     def setup(self, descriptor: ModelDescriptor, ctx: Context) -> Setup:
         """Everything that can be decided before weights exist, every mistake at once."""
+        decided, *_ = every(
+            partial(self.decided, descriptor, ctx), partial(check_output, descriptor)
+        )
+        return decided  # type: ignore[no-any-return]
+
+    def decided(self, descriptor: ModelDescriptor, ctx: Context) -> Setup:
+        """The same, where the output of the network does not count."""
         spec = descriptor.task
         loss = descriptor.loss or default_loss(spec)
         counts = class_counts(descriptor.inputs.task, spec)
@@ -163,7 +170,6 @@ class Settings(Node):
             partial(self._scored, spec, ctx),
             partial(self._folder, descriptor.callbacks.values()),
             partial(check_backend, self.compile),
-            partial(check_output, descriptor),
             partial(self._check_applied, descriptor, ctx),
             partial(loss.check, spec),
             partial(class_weights, spec, self.class_weight, counts),

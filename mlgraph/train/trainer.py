@@ -20,7 +20,7 @@ from mlgraph.data.batch import Batches
 from mlgraph.data.batching import batched, settled
 from mlgraph.data.feed import Feed
 from mlgraph.data.prediction import Prediction
-from mlgraph.net.descriptor import ModelDescriptor
+from mlgraph.net.descriptor import ModelDescriptor, Unfinished
 from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.tensor.stream import forked
 from mlgraph.train.blame import naming_layer, refusing_step
@@ -125,6 +125,9 @@ class Trainer(Settings):
 
     def check(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, Any]:
         descriptor: ModelDescriptor = inputs["input"]
+        if isinstance(descriptor, Unfinished):
+            self.decided(descriptor, ctx)
+            return (None,), Summary(())
         notes, *_ = every(
             partial(self._notes, descriptor, ctx),
             partial(self._drawn, descriptor, ctx),

@@ -26,6 +26,7 @@ from mlgraph.data.task import Task
 from mlgraph.data.transform import TaskTransform, placed, restored
 from mlgraph.errors import ConfigError, DataError, UnknownParameterError, did_you_mean, listing
 from mlgraph_nodes.estimatorspec import (
+    RUNTIME,
     EstimatorSpec,
     columns_of,
     dense,
@@ -72,7 +73,7 @@ class _OpenParameters(Node):
         return {name: value for name, value in super().changed().items() if name in fields}
 
     def tags(self, name: str) -> frozenset[str]:
-        if name.rpartition("__")[2] in ("n_jobs", "verbose") and name not in self.field_names():
+        if name.rpartition("__")[2] in RUNTIME and name not in self.field_names():
             return frozenset({"runtime"})
         return super().tags(name)
 

@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from mlgraph.core.param import Token
-from mlgraph.core.value import FrozenDict, freeze
+from mlgraph.core.value import FrozenDict, freeze, lasting
 from mlgraph.data.column import feature_type
 from mlgraph.data.transform import numbers
 from mlgraph.errors import ConfigError, DataError, listing
 
 # A sparse result is made dense up to this many cells (0.4 GB).
 _DENSE_CELLS = 50_000_000
+# Parameters that change no result.
+RUNTIME = frozenset({"n_jobs", "verbose"})
 
 
 @attrs.frozen(repr=False)
@@ -65,6 +67,10 @@ class EstimatorSpec:
         """The tuning tokens among the parameters, by path."""
         for name, value in self.params.items():
             yield from _tokens(value, path + name, path)
+
+    def __mlgraph_lasting__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.params.items() if name not in RUNTIME}
+        return {"kind": self.kind, "params": lasting(kept)}
 
     def __repr__(self) -> str:
         signature = inspect.signature(self.kind).parameters

@@ -468,6 +468,27 @@ def test_the_structure_hash_ignores_values_that_change_no_structure() -> None:
     assert (Add() >> Add()).structure_hash != (Add() & Add()).structure_hash
 
 
+class Using(Add):
+    workers: int = param(default=1, tags={"runtime"})
+    inside: Any = None
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda node: node,
+        lambda node: Using(inside=node.as_graph()),
+        lambda node: Using(inside={"a": [node]}),
+    ],
+    ids=["in the graph", "in a graph within", "in a dict"],
+)
+def test_the_hash_leaves_out_what_changes_no_result(inside: Callable[[Node], Node]) -> None:
+    one, other = (inside(Using(workers=n)).as_graph() for n in (1, 2))
+    assert one != other
+    assert one.hash == other.hash
+    assert inside(Using(n=5)).as_graph().hash != one.hash
+
+
 def test_copies_and_pickles_are_equal() -> None:
     for other in (pickle.loads(pickle.dumps(BASE)), copy.copy(BASE), copy.deepcopy(BASE)):
         assert (other, hash(other), other.hash) == (BASE, hash(BASE), BASE.hash)

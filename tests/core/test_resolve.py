@@ -210,7 +210,7 @@ def test_a_value_for_a_node_that_is_cut_goes_nowhere() -> None:
 
 def test_only_wires_that_are_cut_disappear() -> None:
     graph = Add() >> branch({"a": Add(n=10), "b": Add(n=20)}) >> [Add(), Add()] >> Sum()
-    assert graph.resolved.ids == ("add", "branch", "add_2", "unbranch", "add_4", "add_5", "sum")
+    assert graph.resolved.order == ("add", "branch", "add_2", "unbranch", "add_4", "add_5", "sum")
     assert graph.fit(0).predict(0) == 24
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import networkx as nx
 import pytest
 
 from mlgraph.core.compose import union
@@ -128,6 +129,39 @@ def test_branches_nest() -> None:
     flat = graph.with_params(outer__selection="flat").fit(0)
     assert flat.predict(0) == 100
     assert set(flat.states) == {"outer", "add_3", "unouter"}
+
+
+def test_branches_whose_ids_nobody_chose_are_numbered_in_pairs() -> None:
+    inner = branch({"x": Add(n=1), "y": Add(n=2)})
+    graph = Add() >> branch({"inner": inner, "flat": Add(n=100)}) >> inner
+    wanted = ["branch", "branch_2", "branch_3", "unbranch", "unbranch_2", "unbranch_3"]
+    assert sorted(id for id in graph.ids if "branch" in id) == wanted
+    backward = nx.DiGraph((edge.target, edge.source) for edge in graph.edges)
+    joined_by = nx.immediate_dominators(backward, "unbranch_3")
+    assert [joined_by[id] for id in wanted[:3]] == wanted[3:]
+    assert graph.fit(0).predict(0) == 3
+    assert graph.with_params(branch_2__selection="y").fit(0).predict(0) == 4
+    assert graph.with_params(branch__selection="flat").fit(0).predict(0) == 102
+    assert graph.with_params(branch_3__selection="y").fit(0).predict(0) == 4
+
+
+def test_a_branch_may_follow_itself() -> None:
+    one = paths()
+    assert (one >> one >> one).fit(0).predict(0) == 3
+    assert {"branch_2", "unbranch_2"} < set((one >> one).ids)
+
+
+def test_a_path_may_be_called_like_the_branch() -> None:
+    graph = branch({"a": Add(id="branch"), "b": Add(n=2)}, selection="b")
+    assert graph.with_params(branch_2__selection="a").fit(0).predict(0) == 1
+    assert graph.fit(0).predict(0) == 2
+
+
+def test_two_branches_of_one_chosen_id_are_refused_with_what_branch_takes() -> None:
+    with pytest.raises(GraphError, match="'take', 'untake'") as refused:
+        paths(id="take") >> paths(id="take")
+    assert 'id="take_b"' in refused.value.mend
+    assert "po(" not in refused.value.mend
 
 
 def test_a_path_may_have_several_inputs() -> None:

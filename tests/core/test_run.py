@@ -943,6 +943,47 @@ def test_a_check_reports_everything_at_once() -> None:
     assert {type(error) for error in mixed.value.errors} == {ConfigError, DataError}
 
 
+class Refused(Add):
+    def fit(self, inputs: Mapping[str, Any], ctx: Any) -> tuple[Any, Any]:
+        raise StateError(f"Refused {inputs['input']}.")
+
+
+class Replaced(Refused):
+    def instead(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+        return (inputs["input"] * 100,)
+
+
+def findings(graph: Graph, **given: Any) -> list[str]:
+    with pytest.raises(StateError) as refused:
+        graph.check(1, **given)
+    return [error.what for error in refused.value.errors or (refused.value,)]
+
+
+def test_a_check_goes_on_behind_a_failed_node_that_gives_something_instead() -> None:
+    assert findings(Replaced() >> Add() >> Refused()) == ["Refused 1.", "Refused 101."]
+    assert findings(Refused() >> Add() >> Refused()) == ["Refused 1."]
+    assert findings([Replaced(), Refused(id="r")] >> Sum() >> Refused()) == ["Refused 1."] * 2
+
+
+def test_validation_values_go_on_behind_a_failed_node_too() -> None:
+    class Seeing(Trainer):
+        def check(self, inputs: Mapping[str, Any], ctx: Any) -> tuple[Any, Any]:
+            raise StateError(f"{inputs['input']} and {ctx.valid['input']}, {ctx.has_valid}.")
+
+    class Number(int):
+        def split(self, valid: Any, seed: int) -> tuple[Any, Any]:
+            return self, Number(valid)
+
+    with pytest.raises(StateError) as refused:
+        (Replaced() >> Seeing()).check(Number(2), valid=7)
+    assert [e.what for e in refused.value.errors] == ["Refused 2.", "200 and 700, True."]
+
+
+def test_a_fit_never_takes_what_stands_in() -> None:
+    with pytest.raises(StateError, match="Refused 1"):
+        (Replaced() >> Add()).fit(1)
+
+
 def test_a_check_does_not_train() -> None:
     class Explosive(Trainer):
         def fit(self, inputs: Mapping[str, Any], ctx: Any) -> tuple[Any, Any]:

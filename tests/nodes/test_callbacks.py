@@ -167,3 +167,9 @@ def test_early_stopping_can_be_a_callback_of_the_graph():
     assert "did not improve" in trained.stopped
     with pytest.raises(ConfigError, match="needs validation data"):
         graph.fit(task(), seed=1)
+
+
+def test_how_progress_is_shown_is_left_out_of_the_hash_of_the_graph() -> None:
+    one, other = (po("torch_callbacks", [callback("progress", digits=n)]) for n in (2, 3))
+    assert one != other
+    assert one.as_graph().hash == other.as_graph().hash

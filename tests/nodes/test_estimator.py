@@ -370,3 +370,13 @@ def test_equal_estimators_make_equal_nodes_whose_json_tells_all():
     spec = one.to_json()["params"]["estimator"]["is"]
     assert spec["kind"] == {"$name": "sklearn.ensemble._forest:RandomForestClassifier"}
     assert spec["params"]["n_estimators"] == 3
+
+
+def test_how_an_estimator_runs_is_left_out_of_the_hash() -> None:
+    def learner(**params: object) -> Learner:
+        inside = BaggingClassifier(KNeighborsClassifier(**params))
+        return Learner(estimator=make_pipeline(StandardScaler(), inside))
+
+    one, other = learner().as_graph(), learner(n_jobs=2).as_graph()
+    assert one != other
+    assert one.hash == other.hash != learner(n_neighbors=2).as_graph().hash

@@ -267,6 +267,8 @@ def keep(key: str, folder: Path) -> str:
     assert fresh.answer(loaded, inputs) == wanted
     assert loaded.graph == fitted.graph and loaded.graph.hash == fitted.graph.hash
     assert loaded.resolved == fitted.resolved and loaded.seed == fitted.seed
+    written = json.dumps(fitted.graph.to_dict())
+    assert Graph.from_dict(json.loads(written)) == fitted.graph
     again = folder / f"{key}.again"
     loaded.save(again)
     assert again.read_bytes() == file.read_bytes()

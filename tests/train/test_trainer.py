@@ -293,6 +293,40 @@ def test_check_finds_everything_wrong_with_training_at_once():
     assert any("wrong loss" in text for text in texts)
 
 
+WRONG = {"device": "cuda:99", "metrics": ["mse"], "class_weight": {"nobody": 1.0}}
+SAID = ["'cuda:99' is not available", "wrong metric", "wrong loss", "class_weight does not fit"]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn("conv1d", 3, kernel_size=2) >> nn("relu") >> nn("head"),
+        nn("conv1d", 3, kernel_size=2) >> nn("conv2d", 3, kernel_size=2) >> nn("head"),
+        [nn("linear", 2), nn("conv1d", 3, kernel_size=2)] >> nn("merge_cat") >> nn("head"),
+        [nn("linear", 2), nn("linear", 3)] >> nn("merge_sum") >> nn("head"),
+    ],
+    ids=["first", "several", "one of two paths", "where paths meet"],
+)
+@pytest.mark.parametrize("valid", [None, 0.2])
+def test_check_finds_what_is_wrong_with_training_behind_a_layer_that_does_not_fit(network, valid):
+    trained = po("torch_loss", "mse") >> po("torch_model", **WRONG)
+    with pytest.raises(MLGraphError) as caught:
+        (network >> trained).check(class_task(), valid=valid)
+    first, *others = (error.what for error in caught.value.errors)
+    assert "conv1d" in first or "merge_sum" in first
+    assert len(others) == len(SAID)
+    assert all(text in what for text, what in zip(SAID, others, strict=True))
+
+
+def test_a_check_behind_a_layer_that_does_not_fit_knows_the_validation_data():
+    graph = nn("conv1d", 3, kernel_size=2) >> nn("head") >> po("torch_model", patience=2)
+    with pytest.raises(ShapeError, match="conv1d"):
+        graph.check(class_task(), valid=0.2)
+    with pytest.raises(MLGraphError) as caught:
+        graph.check(class_task())
+    assert "needs validation data" in caught.value.errors[1].what
+
+
 def test_check_trains_nothing_and_allocates_no_weights():
     wide = nn("linear", out_features=200_000) >> nn("linear", out_features=50_000) >> nn("head")
     checked = (wide >> po("torch_model")).check(class_task())
