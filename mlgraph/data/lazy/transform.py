@@ -121,7 +121,7 @@ class Transform(Operation):
         )
 
     def _with_room(self, spec: TensorSpec) -> TensorSpec:
-        """Unknown sizes as large as what is cut out: images that are too small are refused later."""
+        """Unknown sizes as large as what is cut out; reading refuses what is smaller."""
         if self.name != "RandomCrop":
             return spec
         padding = torch.tensor(self.params.get("padding") or 0).abs().max().item()

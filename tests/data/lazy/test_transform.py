@@ -259,7 +259,6 @@ def test_numbers_of_other_channels_do_not_normalise() -> None:
     assert one.infer(TensorSpec(("batch", 7, 8, 8))).shape == ("batch", 7, 8, 8)
 
 
-
 @pytest.mark.parametrize("expand", [True, False])
 def test_sizes_that_are_drawn_are_unknown(expand: bool) -> None:
     turned = Transform("t", "RandomRotation", {"degrees": 40, "expand": expand}).infer(IMAGES)
