@@ -44,10 +44,11 @@ def lazy(
 
     Args:
         data: A tensor or an array, rows first, taken as it is: images have their channels first;
-            a ``numpy.memmap``; the path of a ``.npy`` or ``.safetensors`` file; a list or a column of paths of images; a list or a binary column
-            of encoded images; a list of tensors, whose shapes may differ; or any map-style
-            ``torch.utils.data.Dataset``. In a list or a data set, images of Pillow and uint8
-            arrays ``(height, width[, channels])`` are turned to ``(channels, height, width)``.
+            a ``numpy.memmap``; the path of a ``.npy`` or ``.safetensors`` file; a list or a column
+            of paths of images; a list or a binary column of encoded images; a list of tensors,
+            whose shapes may differ; or any map-style ``torch.utils.data.Dataset``. In a list or
+            a data set, images of Pillow and uint8 arrays ``(height, width[, channels])`` are
+            turned to ``(channels, height, width)``.
         shape: Sizes of a row that are promised, without the batch; None or a name for a size that
             differs from row to row. A row with another shape is refused when it is read.
         dtype: Type of the elements: what a data set is promised to return; of anything else what
