@@ -260,19 +260,26 @@ class ReadBatches(Batches):
         self._told = len(self._skipped)
         if new:
             some = "; ".join(f"row {one.row_id} of {one.column!r}, {one.what}" for one in new[:5])
-            warnings.warn(
-                f"{len(new)} rows are left out, as they cannot be read: {some}", stacklevel=4
-            )
+            warnings.warn(f"{len(new)} rows are left out: {some}", stacklevel=4)
+
+    def _note(self, *skipped: Skipped) -> None:
+        self._skipped.update({one.position: one for one in skipped})
+
+    def _alone(self, place: int) -> Skipped:
+        name = next(iter(self.columns))
+        what = "the only one of its batch that can be read, where batch statistics need two."
+        return Skipped(place, int(self.row_ids[place]), self.titles.get(name, name), what)
 
     def _left(self, start: int, rows: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:
         """Which rows of a batch could be read, None for all; the others are noted."""
         left = _readable(self.places[rows], read)
         if left is None:
             return None
-        if left.sum() < (2 if self.merge_last else 1):  # batch statistics need two
+        if self.merge_last and left.sum() == 1:  # batch statistics need two
+            self._note(self._alone(int(self.places[rows][left][0])))
             left[:] = False
         self._lost = np.append(self._lost, start + np.flatnonzero(~left))
-        self._skipped.update({one.position: one for one in read.skipped})
+        self._note(*read.skipped)
         if len(self._lost) == self._ends[-1]:
             raise _nothing_left(read.skipped)
         return left

@@ -150,6 +150,17 @@ def test_rows_that_cannot_be_read_are_left_out_with_their_targets(
         assert torch.equal(batch.inputs[0][:, 0, 0, 0].float(), batch.target)
 
 
+def test_a_row_that_is_alone_in_its_batch_is_reported_too(tmp_path: Path) -> None:
+    column = lazy(broken(tmp_path, an_image), shape=(3, 4, 5), on_error="skip")
+    token = TensorToken("image", ("image",), TensorSpec(("batch", 3, 4, 5), torch.uint8))
+    feed = Feed({"image": Task({"image": column})})
+    found = batched(feed, {"image": token}, torch.arange(20.0), None, 2)
+    batches = attrs.evolve(found, merge_last=True)
+    with pytest.warns(UserWarning, match="6 rows are left out.*row 16 of 'image', the only one"):
+        seen = torch.cat([b.target for b in batches.epoch() if b.target is not None])
+    assert set(range(20)) - set(seen.int().tolist()) == {2, 3, 4, 5, 16, 17}
+
+
 def test_without_the_policy_the_broken_file_is_named(tmp_path: Path) -> None:
     column = lazy(broken(tmp_path, an_image), shape=(3, 4, 5))
     token = TensorToken("image", ("image",), TensorSpec(("batch", 3, 4, 5), torch.uint8))
