@@ -163,6 +163,12 @@ class ReadBatches(Batches):
             return None
         return np.setdiff1d(np.arange(self._ends[-1]), self._lost)
 
+    def close(self) -> None:
+        loader = self.__dict__.pop("_loader", None)
+        workers = getattr(loader, "_iterator", None)
+        if workers is not None:  # they would stay until nobody refers to them
+            workers._shutdown_workers()
+
     def in_memory(self) -> TensorBatches | None:
         """All rows, read once; None if one of them cannot be read.
 
@@ -209,7 +215,7 @@ class ReadBatches(Batches):
     def _workers(self) -> int:
         if self.loading.workers is not None:
             return self.loading.workers
-        return 0 if self._is_quick or self.n_batches < _FEW else os.cpu_count() or 1
+        return 0 if self._is_quick or self.n_batches < _FEW else _cores()
 
     @property
     def _is_quick(self) -> bool:
@@ -283,6 +289,13 @@ class ReadBatches(Batches):
         if len(self._lost) == self._ends[-1]:
             raise _nothing_left(read.skipped)
         return left
+
+
+def _cores() -> int:
+    """How many cores this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _readable(places: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:

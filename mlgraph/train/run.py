@@ -189,6 +189,13 @@ class Run:
         self.stop(reason)
         self.is_halted = True
 
+    def close(self) -> None:
+        """End the processes that read its data."""
+        clean = None if self.training is None else self.training.clean
+        for batches in (self.batches, self.validation and self.validation.batches, clean):
+            if batches is not None:
+                batches.close()
+
     @property
     def is_due(self) -> bool:
         """Whether this epoch is evaluated: every ``eval_freq``-th, and the last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 
 import attrs
@@ -99,6 +100,17 @@ def test_batches_seen_already_are_not_read(monkeypatch: pytest.MonkeyPatch) -> N
     seen.clear()  # the function was tried, to find its shapes
     assert len(list(batches.epoch(first=2))) == 2
     assert seen == list(range(12, 20))
+
+
+def test_workers_end_when_batches_are_closed_and_start_anew() -> None:
+    batches, before = batches_of(noisy(), workers=2), set(active_children())
+    left = batches.epoch(number=1)
+    next(left)
+    assert len(set(active_children()) - before) == 2
+    batches.close()
+    assert not set(active_children()) - before
+    assert equal(rows_of(batches), rows_of(batches_of(noisy())))
+    batches.close()
 
 
 def test_an_error_in_a_worker_is_the_error_without_one() -> None:
