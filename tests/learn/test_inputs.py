@@ -41,7 +41,7 @@ def test_strings_categories_and_booleans_keep_their_types(penguins: Any, convert
 @pytest.mark.parametrize(
     "convert",
     [
-        lambda X, y: Task({"a": X[:, 0], "y": y}, target="y"),
+        lambda X, y: Task({"a": X[:, 0]}),
         lambda X, y: lazy(X),
         lambda X, y: {"image": lazy(X)},
     ],
