@@ -273,7 +273,7 @@ class ReadBatches(Batches):
 
     def _alone(self, place: int) -> Skipped:
         name = next(iter(self.columns))
-        what = "the only one of its batch that can be read, where batch statistics need two."
+        what = "in this epoch the only one of its batch, and batch statistics need two."
         return Skipped(place, int(self.row_ids[place]), self.titles.get(name, name), what)
 
     def _left(self, start: int, rows: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:
@@ -282,7 +282,8 @@ class ReadBatches(Batches):
         if left is None:
             return None
         if self.merge_last and left.sum() == 1:  # batch statistics need two
-            self._note(self._alone(int(self.places[rows][left][0])))
+            if not self._told:  # other rows are alone in each epoch; the first shall do
+                self._note(self._alone(int(self.places[rows][left][0])))
             left[:] = False
         self._lost = np.append(self._lost, start + np.flatnonzero(~left))
         self._note(*read.skipped)

@@ -191,10 +191,11 @@ class Run:
 
     def close(self) -> None:
         """End the processes that read its data."""
-        clean = None if self.training is None else self.training.clean
-        for batches in (self.batches, self.validation and self.validation.batches, clean):
-            if batches is not None:
-                batches.close()
+        self.batches.close()
+        if self.validation is not None:
+            self.validation.batches.close()
+        if self.training is not None and self.training.clean is not None:
+            self.training.clean.close()
 
     @property
     def is_due(self) -> bool:
