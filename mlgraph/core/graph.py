@@ -181,19 +181,28 @@ class Graph(GraphViews, Composable):
         return check_network(self, specs, task=task)
 
     def as_classifier(self, **options: Any) -> Any:
-        """The graph as a scikit-learn classifier."""
+        """The graph as a scikit-learn classifier, for arrays and data frames.
+
+        Tasks, and tensors that are read later, are for the graph itself: ``graph.fit(task)``.
+        """
         from mlgraph.learn.estimator import GraphClassifier
 
         return GraphClassifier(self, **options)
 
     def as_regressor(self, **options: Any) -> Any:
-        """The graph as a scikit-learn regressor."""
+        """The graph as a scikit-learn regressor, for arrays and data frames.
+
+        Tasks, and tensors that are read later, are for the graph itself: ``graph.fit(task)``.
+        """
         from mlgraph.learn.estimator import GraphRegressor
 
         return GraphRegressor(self, **options)
 
     def as_transformer(self, **options: Any) -> Any:
-        """The graph as a scikit-learn transformer."""
+        """The graph as a scikit-learn transformer, for arrays and data frames.
+
+        Tasks, and tensors that are read later, are for the graph itself: ``graph.fit(task)``.
+        """
         from mlgraph.learn.estimator import GraphTransformer
 
         return GraphTransformer(self, **options)

@@ -123,6 +123,9 @@ class Batches(ABC):
     def lose(self, places: Iterable[int]) -> None:
         """Note what the beginning of a pass could not read, where only its rest is visited."""
 
+    def close(self) -> None:
+        """End the processes that read; another pass starts them anew."""
+
     def seen(self, tensor: Tensor | None) -> Tensor | None:
         """The rows of a tensor that the last pass could read."""
         if tensor is None or self.kept is None:

@@ -163,6 +163,12 @@ class ReadBatches(Batches):
             return None
         return np.setdiff1d(np.arange(self._ends[-1]), self._lost)
 
+    def close(self) -> None:
+        loader = self.__dict__.pop("_loader", None)
+        workers = getattr(loader, "_iterator", None)
+        if workers is not None:  # they would stay until nobody refers to them
+            workers._shutdown_workers()
+
     def in_memory(self) -> TensorBatches | None:
         """All rows, read once; None if one of them cannot be read.
 
@@ -209,7 +215,7 @@ class ReadBatches(Batches):
     def _workers(self) -> int:
         if self.loading.workers is not None:
             return self.loading.workers
-        return 0 if self._is_quick or self.n_batches < _FEW else os.cpu_count() or 1
+        return 0 if self._is_quick or self.n_batches < _FEW else _cores()
 
     @property
     def _is_quick(self) -> bool:
@@ -260,22 +266,37 @@ class ReadBatches(Batches):
         self._told = len(self._skipped)
         if new:
             some = "; ".join(f"row {one.row_id} of {one.column!r}, {one.what}" for one in new[:5])
-            warnings.warn(
-                f"{len(new)} rows are left out, as they cannot be read: {some}", stacklevel=4
-            )
+            warnings.warn(f"{len(new)} rows are left out: {some}", stacklevel=4)
+
+    def _note(self, *skipped: Skipped) -> None:
+        self._skipped.update({one.position: one for one in skipped})
+
+    def _alone(self, place: int) -> Skipped:
+        name = next(iter(self.columns))
+        what = "in this epoch the only one of its batch, and batch statistics need two."
+        return Skipped(place, int(self.row_ids[place]), self.titles.get(name, name), what)
 
     def _left(self, start: int, rows: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:
         """Which rows of a batch could be read, None for all; the others are noted."""
         left = _readable(self.places[rows], read)
         if left is None:
             return None
-        if left.sum() < (2 if self.merge_last else 1):  # batch statistics need two
+        if self.merge_last and left.sum() == 1:  # batch statistics need two
+            if not self._told:  # other rows are alone in each epoch; the first shall do
+                self._note(self._alone(int(self.places[rows][left][0])))
             left[:] = False
         self._lost = np.append(self._lost, start + np.flatnonzero(~left))
-        self._skipped.update({one.position: one for one in read.skipped})
+        self._note(*read.skipped)
         if len(self._lost) == self._ends[-1]:
             raise _nothing_left(read.skipped)
         return left
+
+
+def _cores() -> int:
+    """How many cores this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _readable(places: NDArray[np.int64], read: Read) -> NDArray[np.bool_] | None:

@@ -53,7 +53,7 @@ def match_below(old: Frame, data: Any) -> Found:
         raise DataError(
             f"Row {clash[0]} is in both tasks.",
             why=f"{len(clash)} row ids occur on both sides",
-            mend="Pass the table, task.concat(other.to_arrow()): its rows get new ids.",
+            mend="Pass its columns, task.concat(dict(other.columns)): its rows get new ids.",
         )
     return columns, row_ids
 

@@ -11,7 +11,7 @@ strings in them go the second way if the graph can work on categories.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from mlgraph.data.frame import Frame
 from mlgraph.data.ingest import ingest
+from mlgraph.data.lazy.column import LazyTensor
 from mlgraph.data.task import Task
 from mlgraph.errors import DataError
 
@@ -42,12 +44,14 @@ def training_data(
         are several targets.
 
     Raises:
+        DataError: X is a task, holds lazy tensors, or is a dict.
         ValueError: scikit-learn's, in its words.
 
     >>> from mlgraph.learn.supervised import GraphRegressor
     >>> training_data(GraphRegressor(), [[1], [2]], [3, 4])
     ({'x0': array([1., 2.])}, array([3, 4]))
     """
+    _refuse_other_forms(estimator, X)
     if _keeps_types(estimator, X):
         # The target first: its check forgets the names of the features.
         if y is not None:
@@ -75,6 +79,7 @@ def new_data(estimator: Any, X: Any, names: Sequence[str]) -> Any:
         names: What the columns of an array are called.
 
     Raises:
+        DataError: X is a task, holds lazy tensors, or is a dict.
         ValueError: scikit-learn's, in its words.
 
     >>> from mlgraph.learn.supervised import GraphRegressor
@@ -83,6 +88,7 @@ def new_data(estimator: Any, X: Any, names: Sequence[str]) -> Any:
     >>> new_data(estimator, [[5]], list(table))
     {'x0': array([5.])}
     """
+    _refuse_other_forms(estimator, X)
     if _keeps_types(estimator, X):
         validate_data(estimator, X, reset=False, skip_check_array=True)
         _refuse_no_rows(estimator, X)
@@ -163,6 +169,17 @@ def _keeps_types(estimator: Any, X: Any) -> bool:
     if isinstance(X, (np.ndarray, list)) and get_tags(estimator).input_tags.categorical:
         return _has_strings(np.asarray(X, dtype=object) if isinstance(X, list) else X)
     return False
+
+
+def _refuse_other_forms(estimator: Any, X: Any) -> None:
+    """Refuse what graphs take and scikit-learn cannot: it indexes rows of tables of values."""
+    if isinstance(X, Frame | LazyTensor | Mapping):
+        raise DataError(
+            f"{type(estimator).__name__} takes an array or a data frame, not a {type(X).__name__}.",
+            why="scikit-learn picks rows of tables of values, and has no tensors to be read later",
+            mend="fit the graph itself: graph.fit(task, valid=0.2), then fitted.predict(task); "
+            "task.split(0.2, seed=1) makes two tasks of one",
+        )
 
 
 def _refuse_no_rows(estimator: Any, X: Any) -> None:

@@ -78,6 +78,7 @@ class GraphClassifier(ClassifierMixin, _Supervised):  # type: ignore[misc]
             sample_weight: A weight per row.
 
         Raises:
+            DataError: X is a task, or holds lazy tensors: these are for ``graph.fit(task)``.
             ValueError: The data is not fit for it (in scikit-learn's words), or the graph is not
                 (an MLGraphError).
         """
@@ -140,6 +141,7 @@ class GraphRegressor(RegressorMixin, _Supervised):  # type: ignore[misc]
             sample_weight: A weight per row.
 
         Raises:
+            DataError: X is a task, or holds lazy tensors: these are for ``graph.fit(task)``.
             ValueError: The data is not fit for it (in scikit-learn's words), or the graph is not
                 (an MLGraphError).
         """

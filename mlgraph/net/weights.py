@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import attrs
@@ -134,6 +135,8 @@ def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping
     try:
         found = reader(path)
     except Exception as error:
+        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):  # it names a class
+            raise _more_than_tensors(path) from error
         raise StateError(
             f"Weights cannot be read from {str(path)!r}.", why=f"{type(error).__name__}: {error}"
         ) from error
@@ -148,6 +151,14 @@ def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping
             mend="save module.state_dict()",
         )
     return inner[0]
+
+
+def _more_than_tensors(path: Path) -> StateError:
+    return StateError(
+        f"Weights cannot be read from {str(path)!r}.",
+        why="it holds a whole model, or other objects, and these could run any code",
+        mend="where it was made, save model.state_dict()",
+    )
 
 
 def _is_tensors(found: Any) -> bool:

@@ -37,8 +37,10 @@ def listed(inputs: Sequence[TensorSpec]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def complaint(found: Probe, inputs: Sequence[TensorSpec], name: str) -> ShapeError:
-    """The error for a module that gave too few answers.
+def complaint(
+    found: Probe, inputs: Sequence[TensorSpec], name: str, otherwise: str = OVERRIDE
+) -> ShapeError:
+    """The error for a module that gave too few answers, and what else can be done about it.
 
     >>> sad = Probe((), (Refused({}, ValueError("boom")),), enough=False)
     >>> print(complaint(sad, [TensorSpec((2, 3))], "linear"))
@@ -50,7 +52,7 @@ def complaint(found: Probe, inputs: Sequence[TensorSpec], name: str) -> ShapeErr
     return ShapeError(
         _headline(found, listed(inputs), name),
         why=_reason(found, inputs),
-        mend=_mend(found, error),
+        mend=", or ".join(filter(None, [_mend(found, error), otherwise])),
     )
 
 
@@ -79,10 +81,10 @@ def _unsupported(error: Exception) -> bool:
 
 def _mend(found: Probe, error: Exception) -> str:
     if isinstance(error, MLGraphError) and error.mend:
-        return f"{error.mend}, or {OVERRIDE}"
+        return error.mend
     if found.seen:
-        return f"give more dimensions a fixed size, or {OVERRIDE}"
-    return f"change its inputs or parameters, or {OVERRIDE}"
+        return "give more dimensions a fixed size"
+    return "change its inputs or parameters"
 
 
 def _reason(found: Probe, inputs: Sequence[TensorSpec]) -> str:

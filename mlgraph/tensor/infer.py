@@ -28,6 +28,7 @@ def infer_outputs(
     name: str,
     outputs: Sequence[str] | None = None,
     key: Hashable | None = None,
+    otherwise: str = OVERRIDE,
 ) -> tuple[TensorSpec, ...]:
     """The specs of what a module returns for inputs of these specs.
 
@@ -38,6 +39,7 @@ def infer_outputs(
             ``name_port_dim`` when there are several outputs.
         outputs: Names of the output ports, when their number is known.
         key: Stands for ``build`` in a cache; equal keys must build equal modules.
+        otherwise: What else a message advises than to change inputs or parameters.
 
     Raises:
         ShapeError: The module cannot be run on these inputs, its output is not tensors, or their
@@ -51,27 +53,29 @@ def infer_outputs(
     ((batch, 8, conv_2) float32,)
     """
     specs = tuple(inputs)
-    seen = _answers(build, specs, name, key)
-    _check_agreement(seen, name)
+    seen = _answers(build, specs, name, key, otherwise)
+    _check_agreement(seen, name, otherwise)
     if outputs is not None and len(outputs) != len(seen[0].shapes):
         raise _wrong_number(name, outputs, len(seen[0].shapes))
     return _combined(seen, specs, name, outputs)
 
 
 def _answers(
-    build: Build, inputs: tuple[TensorSpec, ...], name: str, key: Hashable | None
+    build: Build, inputs: tuple[TensorSpec, ...], name: str, key: Hashable | None, otherwise: str
 ) -> tuple[Seen, ...]:
     """The runs that went well. They do not depend on the name, so all copies of a layer share."""
     if key is None:
-        return _ask(build, inputs, name)
+        return _ask(build, inputs, name, otherwise)
     found = _CACHE.get((key, inputs))
     if found is None:
-        found = _ask(build, inputs, name)
+        found = _ask(build, inputs, name, otherwise)
         _CACHE.put((key, inputs), found)
     return found
 
 
-def _ask(build: Build, inputs: tuple[TensorSpec, ...], name: str) -> tuple[Seen, ...]:
+def _ask(
+    build: Build, inputs: tuple[TensorSpec, ...], name: str, otherwise: str
+) -> tuple[Seen, ...]:
     try:
         found = probe(build, inputs)
     except OutputError as error:
@@ -79,17 +83,17 @@ def _ask(build: Build, inputs: tuple[TensorSpec, ...], name: str) -> tuple[Seen,
     except ShapeError as error:
         raise refused_by_build(error, inputs, name) from error
     if not found.enough:
-        raise complaint(found, inputs, name) from found.refused[-1].error
+        raise complaint(found, inputs, name, otherwise) from found.refused[-1].error
     return found.seen
 
 
-def _check_agreement(seen: tuple[Seen, ...], name: str) -> None:
+def _check_agreement(seen: tuple[Seen, ...], name: str, otherwise: str) -> None:
     forms = {(tuple(map(len, one.shapes)), one.dtypes) for one in seen}
     if len(forms) > 1:
         raise ShapeError(
             f"The outputs of {name} differ in number, rank or dtype with the size of its input.",
             why="it gave " + " and ".join(sorted(_form(one) for one in seen)),
-            mend=f"give more dimensions a fixed size, or {OVERRIDE}",
+            mend=", or ".join(filter(None, ["give more dimensions a fixed size", otherwise])),
         )
 
 

@@ -59,7 +59,7 @@ def chosen(selector: Selector, network: nn.Module, where: str = "") -> tuple[str
         f"{selector!r} chooses no weights.",
         where=where,
         why=f"the weights are {listing(known, 20)}",
-        mend=next(filter(None, (did_you_mean(word, _near(known)) for word in words)), ""),
+        mend=next(filter(None, (_hint(word, known) for word in words)), ""),
     )
 
 
@@ -84,6 +84,14 @@ def _words(selector: Selector) -> list[str]:
     if isinstance(selector, Both):
         return [word for side in selector.sides for word in _words(side)]
     return _words(selector.inner) if isinstance(selector, Not) else []
+
+
+def _hint(word: str, known: dict[str, frozenset[str]]) -> str:
+    near = _near(known)
+    if word in near:
+        beginning = f"{word}.".replace(".", "[.]")
+        return f'all weights of the module {word!r} are sel.match("^{beginning}")'
+    return did_you_mean(word, near)
 
 
 def _near(names: dict[str, frozenset[str]]) -> list[str]:

@@ -198,6 +198,14 @@ class Run:
         self.stop(reason)
         self.is_halted = True
 
+    def close(self) -> None:
+        """End the processes that read its data."""
+        self.batches.close()
+        if self.validation is not None:
+            self.validation.batches.close()
+        if self.training is not None and self.training.clean is not None:
+            self.training.clean.close()
+
     @property
     def is_due(self) -> bool:
         """Whether this epoch is evaluated: every ``eval_freq``-th, and the last."""

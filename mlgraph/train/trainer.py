@@ -7,6 +7,7 @@ new data it returns a Prediction. Checked, it builds the network on the meta dev
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any, ClassVar
 
@@ -101,7 +102,8 @@ class Trainer(Settings):
         resume = resume or (None if saved is None else partial(resumed, saved=saved))
         with threads(self.num_threads), kept_streams(), forked(ctx.seed, setup.device):
             run = self._prepared(setup, data, descriptor, ctx)
-            _train(run, setup, descriptor, resume)
+            with closing(run):
+                _train(run, setup, descriptor, resume)
         return _state(run, descriptor, setup)
 
     def apply(self, state: Any, inputs: Mapping[str, Any], ctx: Context) -> Any:
@@ -117,7 +119,8 @@ class Trainer(Settings):
         backend = backend_of(self.compile, device, batches.n_batches)
         code = state.code(device, backend, self.compile != "auto") if backend else None
         callbacks = state.descriptor.callbacks.values()
-        with threads(self.num_threads), naming_layer(module, _layers(state.descriptor)):
+        layers = naming_layer(module, _layers(state.descriptor))
+        with threads(self.num_threads), layers, closing(batches):
             forward = computed(module, code, dtype, device)
             output = apply_network(module, batches, callbacks, forward)
         task = feed.task if batches.kept is None else feed.task.take(batches.kept)

@@ -128,6 +128,10 @@ def _size(value: Any) -> str | None:
 class TrafoCache(LazyTransform):
     """Keep what was computed so far, so that it is read and computed once per row.
 
+    What is kept in a folder is found again by sources, operations and their parameters. What a
+    function uses from its module, other functions or constants, does not count: when that
+    changes, give the folder a new name.
+
     Shape:
         input, output: ``(batch, ...)``, the same; all sizes must be known.
 

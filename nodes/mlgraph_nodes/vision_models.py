@@ -310,12 +310,23 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _kept(state: Mapping[str, Any], module: nn.Module, name: str) -> Mapping[str, Any]:
     """The tensors for this module: without head and auxiliary heads, under today's names."""
     dropped = tuple(f"{path}." for path in (head(module), *_auxiliary(name, module)))
-    renamed = ((_DOTTED.sub(r"\1", key), tensor) for key, tensor in state.items())
+    around = _wrapper(state, module)
+    bare = ((key.removeprefix(around), tensor) for key, tensor in state.items())
+    renamed = ((_DOTTED.sub(r"\1", key), tensor) for key, tensor in bare)
     kept = OrderedDict((key, value) for key, value in renamed if not key.startswith(dropped))
     # Versions of modules, by which they read older files. MNASNet cannot do without.
     own = {"": getattr(module.state_dict(), "_metadata", {}).get("", {})}
-    kept.__dict__["_metadata"] = getattr(state, "_metadata", None) or own
+    given = getattr(state, "_metadata", None) or own
+    kept.__dict__["_metadata"] = {
+        f"{key}.".removeprefix(around).rstrip("."): entry for key, entry in given.items()
+    }
     return kept
+
+
+def _wrapper(state: Mapping[str, Any], module: nn.Module) -> str:
+    """What all names begin with where a model was trained in another module: ``"module."``."""
+    first = {key.partition(".")[0] for key in state}
+    return f"{first.pop()}." if len(first) == 1 and not first & set(module._modules) else ""
 
 
 def _auxiliary(name: str, module: nn.Module) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 
 import attrs
@@ -101,6 +102,17 @@ def test_batches_seen_already_are_not_read(monkeypatch: pytest.MonkeyPatch) -> N
     assert seen == list(range(12, 20))
 
 
+def test_workers_end_when_batches_are_closed_and_start_anew() -> None:
+    batches, before = batches_of(noisy(), workers=2), set(active_children())
+    left = batches.epoch(number=1)
+    next(left)
+    assert len(set(active_children()) - before) == 2
+    batches.close()
+    assert not set(active_children()) - before
+    assert equal(rows_of(batches), rows_of(batches_of(noisy())))
+    batches.close()
+
+
 def test_an_error_in_a_worker_is_the_error_without_one() -> None:
     def odd(x: Tensor) -> Tensor:
         return x[:1] if x[0, 0] > 50 else x
@@ -148,6 +160,19 @@ def test_rows_that_cannot_be_read_are_left_out_with_their_targets(
     assert torch.equal(batches.seen(batches.target), torch.cat([b.target for b in found]))
     for batch in found:
         assert torch.equal(batch.inputs[0][:, 0, 0, 0].float(), batch.target)
+
+
+def test_a_row_that_is_alone_in_its_batch_is_reported_too(tmp_path: Path) -> None:
+    column = lazy(broken(tmp_path, an_image), shape=(3, 4, 5), on_error="skip")
+    token = TensorToken("image", ("image",), TensorSpec(("batch", 3, 4, 5), torch.uint8))
+    feed = Feed({"image": Task({"image": column})})
+    found = batched(feed, {"image": token}, torch.arange(20.0), None, 2)
+    batches = attrs.evolve(found, merge_last=True)
+    with pytest.warns(
+        UserWarning, match="6 rows are left out.*row 16 of 'image', in this epoch the only one"
+    ):
+        seen = torch.cat([b.target for b in batches.epoch() if b.target is not None])
+    assert set(range(20)) - set(seen.int().tolist()) == {2, 3, 4, 5, 16, 17}
 
 
 def test_without_the_policy_the_broken_file_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import torch
 
+from mlgraph.data.lazy.make import lazy, materialize
 from mlgraph.data.task import Task
 from mlgraph.errors import DataError
 
@@ -217,3 +219,13 @@ def test_tables_without_rows_are_new_data_too() -> None:
 def test_new_data_that_is_no_table_is_refused() -> None:
     with pytest.raises(DataError, match="cannot be made from int"):
         prototype().like(3)
+
+
+def test_lazy_columns_go_below_each_other_as_the_message_says() -> None:
+    one, other = (Task({"image": lazy(torch.full((2, 3), i)), "n": [1, 2]}) for i in (0.0, 1.0))
+    with pytest.raises(DataError, match="in both tasks") as caught:
+        one.concat(other)
+    assert "task.concat(dict(other.columns))" in caught.value.mend
+    both = one.concat(dict(other.columns))
+    assert both.row_ids.tolist() == [0, 1, 2, 3]
+    assert materialize(both, stacked=True)["image"][:, 0].tolist() == [0, 0, 1, 1]

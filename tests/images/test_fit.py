@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from contextlib import nullcontext
+from multiprocessing import active_children
 
 import attrs
 import numpy as np
@@ -65,6 +68,27 @@ def test_how_images_are_read_changes_no_bit(kind, options, images):
     assert images.same(one, other)
     assert one.trained().history.equals(other.trained().history)
     assert np.array_equal(one.predict(images.task()).prob, other.predict(images.task()).prob)
+
+
+class Break(Callback):
+    """Fails while workers read."""
+
+    def on_epoch_end(self, run, state):
+        raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_processes_that_read_end_with_the_fit(fails, images):
+    used = [Break()] if fails else []
+    graph = images.plain(*used, num_workers=1, tensor_dataset=False)
+    before = set(active_children())
+    gc.disable()  # nothing is left to chance
+    try:
+        with pytest.raises(RuntimeError, match="broken") if fails else nullcontext():
+            graph.fit(images.task(), seed=1, valid=0.3)
+        assert not set(active_children()) - before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("size", [1, 4, 1000])

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from mlgraph import DataError, Graph, Task, nn, po, sel
+from mlgraph import DataError, Graph, Task, lazy, nn, po, sel
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -36,6 +36,31 @@ def test_strings_categories_and_booleans_keep_their_types(penguins: Any, convert
     assert estimator.feature_names_in_.tolist() == list(types)
     assert estimator.n_features_in_ == 4
     assert estimator.score(frame, y) > 0.95
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda X, y: Task({"a": X[:, 0]}),
+        lambda X, y: lazy(X),
+        lambda X, y: {"image": lazy(X)},
+    ],
+    ids=["task", "lazy", "dict"],
+)
+@pytest.mark.parametrize("kind", ["classifier", "regressor", "transformer"])
+def test_what_graphs_take_and_scikit_learn_cannot_is_refused_with_what_takes_it(
+    blobs: Arrays, convert: Any, kind: str
+) -> None:
+    X, y = blobs
+    graph = po("scale").as_graph() if kind == "transformer" else linear(1)
+    estimator = getattr(graph, f"as_{kind}")(random_state=0)
+    given = convert(X, y)
+    with pytest.raises(DataError, match="takes an array or a data frame") as told:
+        estimator.fit(given, y)
+    assert "graph.fit(task" in told.value.mend
+    estimator.fit(X, y)
+    with pytest.raises(DataError, match="takes an array or a data frame"):
+        estimator.transform(given) if kind == "transformer" else estimator.predict(given)
 
 
 @pytest.mark.parametrize(

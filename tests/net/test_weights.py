@@ -100,6 +100,13 @@ def test_an_old_head_is_left_behind_by_name():
     assert torch.equal(body.linear.weight, source.linear.weight)
 
 
+def test_a_whole_model_in_a_file_is_refused_with_what_to_save_instead(tmp_path):
+    torch.save(tnn.Linear(4, 3), tmp_path / "whole.pt")
+    with pytest.raises(StateError, match="cannot be read") as caught:
+        load_weights(tnn.Linear(4, 3), tmp_path / "whole.pt")
+    assert "save model.state_dict()" in caught.value.mend
+
+
 def test_what_is_fresh_need_not_be_there():
     body = {name: t for name, t in net().state_dict().items() if "head" not in name}
     assert load_weights(net(), body, fresh=["head.weight", "head.bias"]).complete

@@ -469,6 +469,15 @@ def test_weights_are_read_from_a_file(kind: str, tmp_path: Path) -> None:
     assert_loaded(started(layer(SMALL, Path(path))), state)
 
 
+@pytest.mark.parametrize("name", [SMALL, "mnasnet0_5"])
+def test_weights_of_a_model_that_was_trained_inside_another_module_are_read(
+    name: str, tmp_path: Path
+) -> None:
+    model = torchvision.models.get_model(name, num_classes=7)
+    path = saved(tnn.DataParallel(model).state_dict(), tmp_path / "mine.pth")
+    assert_loaded(started(layer(name, path)), model.state_dict())
+
+
 def test_the_head_keeps_its_own_start(tmp_path: Path) -> None:
     path = saved(theirs(SMALL, num_classes=3), tmp_path / "mine.pt")
     with torch.random.fork_rng():

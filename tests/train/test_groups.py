@@ -108,6 +108,12 @@ def test_a_row_that_finds_nothing_is_refused_with_near_names():
     assert "Did you mean '0.0.weight'" in caught.value.mend
 
 
+def test_the_name_of_a_module_is_answered_by_what_means_its_weights():
+    with pytest.raises(ConfigError, match="chooses no weights") as caught:
+        groups({"0.0": {"lr": 0.1}})
+    assert 'sel.match("^0[.]0[.]")' in caught.value.mend
+
+
 def test_a_kind_that_a_network_does_not_have_is_no_mistake():
     made = Optimizer.of("sgd", {"lr": 0.1}, {sel.kind("norm"): {"lr": 0.2}}).build(nn.Linear(2, 1))
     assert [group["lr"] for group in made.param_groups] == [0.1]

@@ -45,7 +45,8 @@ def _refuse_overflow(x: Tensor, dtype: torch.dtype) -> None:
     if x.is_complex():
         raise DataError(f"Complex numbers do not fit {name}.", mend="take their absolute value")
     low, high = _limits(dtype)
-    ends = torch.aminmax(x if not x.is_floating_point() else x.nan_to_num(posinf=0, neginf=0))
+    known = x.to(_WIDER.get(x.dtype, x.dtype))
+    ends = torch.aminmax(known.nan_to_num(posinf=0, neginf=0) if x.is_floating_point() else known)
     least, most = ends.min.item(), ends.max.item()
     strange = x.is_floating_point() and not dtype.is_floating_point and not x.isfinite().all()
     if strange or least < low or most > high:
@@ -55,6 +56,10 @@ def _refuse_overflow(x: Tensor, dtype: torch.dtype) -> None:
             why=f"it holds {low:g} to {high:g}",
             mend="choose a wider dtype, or scale the values before",
         )
+
+
+# torch finds no least and most of these.
+_WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64}
 
 
 def _limits(dtype: torch.dtype) -> tuple[float, float]:

@@ -30,8 +30,8 @@ class DatasetSource(Source):
         dataset: The data set; it must not change any more, and must be picklable to be read in
             other processes.
         item: Place or key of the tensor in an element; may be left out where only one is there.
-        spec: Shape and dtype of the rows, ``"batch"`` first. Without, the first element is read
-            and all are taken to be like it.
+        spec: Shape and dtype of the rows, ``"batch"`` first. Without, the first element that can
+            be read is, and all are taken to be like it.
         on_error: Whether an element that cannot be read stops the run, or is left out and
             reported.
 
@@ -59,7 +59,7 @@ class DatasetSource(Source):
         on_error: OnError = "raise",
     ) -> None:
         n_rows = _length(dataset)
-        form = spec if spec is not None else _form(dataset, n_rows, item)
+        form = spec if spec is not None else _form(dataset, n_rows, item, on_error)
         self.__attrs_init__(dataset, item, form, on_error, n_rows, uuid.uuid4().hex)
 
     @property
@@ -103,13 +103,14 @@ class DatasetSource(Source):
         return [self._element(row) for row in rows.tolist()]
 
     def _element(self, row: int) -> Any:
-        try:
-            return self.dataset[row]
-        except Exception as problem:
-            raise _failure(row, problem) from problem
+        return _element(self.dataset, row)
 
     def _tensor(self, row: int, element: Any) -> Tensor:
-        tensor = tensor_in(element, self.item)
+        try:
+            tensor = tensor_in(element, self.item)
+        except DataError as error:
+            why = f"{error.what} {error.why}".rstrip()
+            raise ReadFailure(row, "the data set returned no tensor.", why, error.mend) from error
         if not self._row_spec.fits(tensor):
             got = TensorSpec(tuple(tensor.shape), tensor.dtype)
             raise ReadFailure(
@@ -224,11 +225,32 @@ def _length(dataset: Any) -> int:
     return len(dataset)
 
 
-def _form(dataset: Any, n_rows: int, item: int | str | None) -> TensorSpec:
+def _form(dataset: Any, n_rows: int, item: int | str | None, on_error: OnError) -> TensorSpec:
     if n_rows == 0:
         raise DataError("The data set has no rows, so the shape is not known.", mend="give shape=")
-    tensor = tensor_in(dataset[0], item)
-    return TensorSpec(("batch", *tensor.shape), tensor.dtype)
+    tries = min(n_rows, _TRIES) if on_error == "skip" else 1
+    errors = []
+    for row in range(tries):
+        try:
+            tensor = tensor_in(_element(dataset, row), item)
+        except DataError as error:
+            errors.append(error)
+        else:
+            return TensorSpec(("batch", *tensor.shape), tensor.dtype)
+    if not errors[0].mend:
+        mend = "give shape= and dtype=, so that none need be read to know the form"
+        raise ReadFailure(0, errors[0].what, errors[0].why, mend) from errors[0]
+    raise errors[0]
+
+
+_TRIES = 100  # elements of which one must be a tensor, where the others may be skipped
+
+
+def _element(dataset: Any, row: int) -> Any:
+    try:
+        return dataset[row]
+    except Exception as problem:
+        raise _failure(row, problem) from problem
 
 
 def _failure(row: int, problem: Exception) -> ReadFailure:

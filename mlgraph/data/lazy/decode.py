@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlgraph.errors import ConfigError, did_you_mean
+from mlgraph.errors import ConfigError, DataError, did_you_mean
 
 Mode = Literal["RGB", "L", "RGBA", "LA", "unchanged"]
 CHANNELS: dict[str, int | str] = {"RGB": 3, "L": 1, "RGBA": 4, "LA": 2, "unchanged": "channels"}
@@ -86,6 +86,11 @@ def cause(problem: Exception) -> str:
 def of_pillow(image: Any, mode: str = "unchanged") -> Tensor:
     """An image of Pillow as a tensor, shape ``(channels, height, width)``, mostly uint8.
 
+    Of 16 bits the upper 8 are taken, unless ``mode`` is ``"unchanged"``.
+
+    Raises:
+        DataError: The mode has 8 bits, and the image has 32: nothing says from where to where.
+
     >>> from PIL import Image
     >>> of_pillow(Image.new("P", (5, 4))).shape
     torch.Size([3, 4, 5])
@@ -95,11 +100,27 @@ def of_pillow(image: Any, mode: str = "unchanged") -> Tensor:
         mode = {"P": "RGBA" if transparent else "RGB", "1": "L", "CMYK": "RGB"}.get(
             image.mode, image.mode
         )
+    if mode != image.mode and image.mode.startswith(("I", "F")):  # Pillow would cut them off
+        image = _of_8_bits(image, mode)
     array = np.array(image if image.mode == mode else image.convert(mode))
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     tensor = torch.from_numpy(array)
     return tensor[None] if tensor.dim() == 2 else tensor.permute(2, 0, 1).contiguous()
+
+
+def _of_8_bits(image: Any, mode: str) -> Any:
+    """A grey image of 16 bits with the upper 8 of them."""
+    from PIL import Image
+
+    if not image.mode.startswith("I;16"):
+        name = "float32" if image.mode == "F" else "int32"
+        raise DataError(
+            f"Pixels of {name} cannot become 8 bits, as mode {mode!r} has them.",
+            why="nothing says which of their values are black and white",
+            mend=f'read them as they are, lazy(..., mode="unchanged", dtype=torch.{name})',
+        )
+    return Image.fromarray((np.array(image) >> 8).astype(np.uint8))
 
 
 def _is_read_right(data: Tensor, mode: str) -> bool:

@@ -11,12 +11,13 @@ import attrs
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mlgraph.core.value import digest
 from mlgraph.data.lazy.decode import cause, check_mode
-from mlgraph.data.lazy.images import Images
+from mlgraph.data.lazy.images import Images, unfit
 from mlgraph.data.lazy.source import OnError, ReadFailure, Rows, tensor_of
 from mlgraph.errors import DataError
 
@@ -31,6 +32,9 @@ class Encoded(Images):
         size: Height and width, where all images have the same; otherwise a name.
         background: Colour on which what is transparent is put; only for ``"RGB"``.
         on_error: Whether an image that cannot be read stops the run, or is left out and reported.
+        channels: How many channels are promised; only for ``"unchanged"``.
+        dtype: What pixels are converted to; without, all images must have 8 bits. Only for
+            ``"unchanged"``.
 
     Raises:
         DataError: This is no binary column, or an image is missing.
@@ -54,10 +58,18 @@ class Encoded(Images):
         size: tuple[int | str, int | str] | None = None,
         background: str | None = None,
         on_error: OnError = "raise",
+        channels: int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         check_mode(mode, background)
         self.__attrs_init__(
-            _binary(data), mode=mode, size=size, background=background, on_error=on_error
+            _binary(data),
+            mode=mode,
+            size=size,
+            background=background,
+            on_error=on_error,
+            channels=channels,
+            dtype=dtype,
         )
 
     @cached_property
@@ -79,6 +91,8 @@ class Encoded(Images):
             yield values[ends[row] : ends[row + 1]]
 
     def failure(self, row: int, problem: Exception) -> ReadFailure:
+        if isinstance(problem, DataError):
+            return unfit(row, "its image", problem)
         return ReadFailure(
             row,
             "its bytes are not an image that can be decoded.",

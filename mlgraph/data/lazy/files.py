@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mlgraph.core.value import digest
 from mlgraph.data.lazy.decode import cause, check_mode
-from mlgraph.data.lazy.images import Images
+from mlgraph.data.lazy.images import Images, unfit
 from mlgraph.data.lazy.source import OnError, ReadFailure, Rows
 from mlgraph.errors import DataError
 
@@ -31,6 +31,9 @@ class ImageFiles(Images):
         size: Height and width, where all images have the same; otherwise a name.
         background: Colour on which what is transparent is put; only for ``"RGB"``.
         on_error: Whether an image that cannot be read stops the run, or is left out and reported.
+        channels: How many channels are promised; only for ``"unchanged"``.
+        dtype: What pixels are converted to; without, all images must have 8 bits. Only for
+            ``"unchanged"``.
 
     Raises:
         DataError: A path is missing.
@@ -50,10 +53,18 @@ class ImageFiles(Images):
         size: tuple[int | str, int | str] | None = None,
         background: str | None = None,
         on_error: OnError = "raise",
+        channels: int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         check_mode(mode, background)
         self.__attrs_init__(
-            _absolute(paths), mode=mode, size=size, background=background, on_error=on_error
+            _absolute(paths),
+            mode=mode,
+            size=size,
+            background=background,
+            on_error=on_error,
+            channels=channels,
+            dtype=dtype,
         )
 
     @cached_property
@@ -95,6 +106,8 @@ def _stamped(path: str) -> str:
 
 
 def _failure(row: int, path: str, problem: Exception) -> ReadFailure:
+    if isinstance(problem, DataError):
+        return unfit(row, f"the image {path}", problem)
     if isinstance(problem, FileNotFoundError):
         return ReadFailure(
             row,

@@ -43,14 +43,17 @@ def lazy(
     """A column of tensors that are read when they are asked for.
 
     Args:
-        data: A tensor or an array, rows first; a ``numpy.memmap``; the path of a ``.npy`` or
-            ``.safetensors`` file; a list or a column of paths of images; a list or a binary column
-            of encoded images; a list of tensors, whose shapes may differ; or any map-style
-            ``torch.utils.data.Dataset``.
+        data: A tensor or an array, rows first, taken as it is: images have their channels first;
+            a ``numpy.memmap``; the path of a ``.npy`` or ``.safetensors`` file; a list or a column
+            of paths of images; a list or a binary column of encoded images; a list of tensors,
+            whose shapes may differ; or any map-style ``torch.utils.data.Dataset``. In a list or
+            a data set, images of Pillow and uint8 arrays ``(height, width[, channels])`` are
+            turned to ``(channels, height, width)``.
         shape: Sizes of a row that are promised, without the batch; None or a name for a size that
             differs from row to row. A row with another shape is refused when it is read.
         dtype: Type of the elements: what a data set is promised to return; of anything else what
-            the rows are converted to.
+            the rows are converted to. With ``mode="unchanged"`` images of more than 8 bits need
+            it.
         item: Which tensor of a safetensors file, or of an element of a data set.
         mode: How images are read: ``"RGB"``, ``"L"`` (grey), ``"RGBA"``, ``"LA"`` or
             ``"unchanged"``.
@@ -72,7 +75,7 @@ def lazy(
     data = _arrow(data)
     if isinstance(data, LazyTensor | Column):
         return _promised(as_lazy(data) if isinstance(data, Column) else data, shape, dtype)
-    images = _images(data, shape, mode, background, on_error)
+    images = _images(data, shape, dtype, mode, background, on_error)
     if images is not None:
         return _promised(LazyTensor.over(images), shape, dtype)
     held = _held(data, item, copy)
@@ -158,7 +161,12 @@ def _arrow(data: Any) -> Any:
 
 
 def _images(
-    data: Any, shape: Shape | None, mode: str, background: str | None, on_error: OnError
+    data: Any,
+    shape: Shape | None,
+    dtype: torch.dtype | None,
+    mode: str,
+    background: str | None,
+    on_error: OnError,
 ) -> Source | None:
     """Files or encoded bytes of images, if that is what the data are."""
     kind = _kind_of_images(data)
@@ -169,7 +177,22 @@ def _images(
     if kind == "bytes" and isinstance(given, list):
         given = pa.array(given, pa.large_binary())
     size = _size(shape, mode)
-    return made(given, mode, size=size, background=background, on_error=on_error)
+    return made(
+        given,
+        mode,
+        size=size,
+        background=background,
+        on_error=on_error,
+        **_free(shape, dtype, mode),
+    )
+
+
+def _free(shape: Shape | None, dtype: torch.dtype | None, mode: str) -> dict[str, Any]:
+    """What is promised of images that no mode brings into a form."""
+    if mode != "unchanged":
+        return {}
+    channels = shape[0] if shape and isinstance(shape[0], int) else None
+    return {"channels": channels, "dtype": dtype}
 
 
 def _kind_of_images(data: Any) -> str | None:
@@ -264,7 +287,7 @@ def _promised(column: LazyTensor, shape: Shape | None, dtype: torch.dtype | None
     """The column in a dtype, if it has the shape that was promised."""
     if shape is not None:
         pairs = zip(column.shape[1:], shape, strict=False)
-        wrong = any(isinstance(b, int) and a not in (b, "channels") for a, b in pairs)
+        wrong = any(isinstance(b, int) and a != b for a, b in pairs)
         if len(shape) != len(column.shape) - 1 or wrong:
             raise DataError(
                 f"The rows do not have the shape {tuple(shape)}.", why=f"they are {column.spec}"

@@ -79,7 +79,12 @@ class Operation(ABC):
         given = spec if self.batched else spec.with_shape(spec.shape[1:])
         key = (address(type(self)), self.fingerprint)
         (found,) = infer_outputs(
-            lambda: _Applied(self), (given,), name=self.id, outputs=("output",), key=key
+            lambda: _Applied(self),
+            (given,),
+            name=self.id,
+            outputs=("output",),
+            key=key,
+            otherwise="",  # there is no layer that could say it
         )
         if not self.batched:
             return found.with_shape(("batch", *found.shape))

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlgraph.data.lazy.draws import Draw, Keys, keys, uniforms
-from mlgraph.data.lazy.operation import Operation
+from mlgraph.data.lazy.operation import Function, Operation
 from mlgraph.data.lazy.stack import Stack
 from mlgraph.errors import DataError, MLGraphError
+from mlgraph.tensor.stream import forked
 
 
 class Drawn(NamedTuple):
@@ -68,12 +69,35 @@ def each(operation: Operation, x: Stack) -> Stack:
     """The results of an operation that draws nothing.
 
     Raises:
-        DataError: It does not return one result per row.
+        DataError: It draws all the same, or does not return one result per row.
 
     >>> from mlgraph.data.lazy.operation import Function
     >>> each(Function("root", torch.sqrt), Stack(torch.tensor([4.0, 9.0]))).value()
     tensor([2., 3.])
     """
+    if not isinstance(operation, Function):
+        return _steady(operation, x)
+    before = torch.default_generator.get_state()
+    result = _steady(operation, x)
+    if not torch.equal(before, torch.default_generator.get_state()) and _draws(operation, x):
+        raise DataError(
+            f"Operation {operation.id!r} draws random numbers without random=True.",
+            where=f"node {operation.id!r}",
+            why="what a row draws would depend on the other rows, and could be kept for ever",
+            mend="write random=True beside the function",
+        )
+    return result
+
+
+def _draws(operation: Operation, x: Stack) -> bool:
+    """Whether it was this operation that drew, and not another thread."""
+    with forked():
+        before = torch.default_generator.get_state()
+        _steady(operation, x)
+        return not torch.equal(before, torch.default_generator.get_state())
+
+
+def _steady(operation: Operation, x: Stack) -> Stack:
     if not operation.batched:
         with _one_thread():
             return Stack([operation(row) for row in x.rows()])

@@ -71,6 +71,8 @@ class Transform(Operation):
 
     def infer(self, spec: TensorSpec) -> TensorSpec:
         self.rule.check(self.id, spec)
+        if self.name == "Normalize":
+            self._check_channels(spec)
         if self.rule.colours and isinstance(spec.shape[-3], str):
             found = [self._inferred(_with_channels(spec, size)) for size in (1, 3)]
             return _with_channels(found[0], _one_size(spec, found))
@@ -99,11 +101,34 @@ class Transform(Operation):
     def _inferred(self, spec: TensorSpec) -> TensorSpec:
         if self.rule.gate and self.rule.gate != "rgb_to_grayscale":
             self._ungated().infer(spec)  # a trial may happen to draw that nothing is done
-        found = super().infer(spec)
+        found = super().infer(self._with_room(spec))
         if self.rule.varies or (self.name == "RandomRotation" and self.params.get("expand")):
             sizes = (f"{self.id}_height", f"{self.id}_width")
             return found.with_shape((*found.shape[:-2], *sizes))
         return found
+
+    def _check_channels(self, spec: TensorSpec) -> None:
+        """Refuse to normalise images by numbers of other channels, which would multiply theirs."""
+        channels = spec.shape[-3]
+        given = {name: len(self.params[name]) for name in ("mean", "std")}
+        if isinstance(channels, str) or not set(given.values()) - {1, channels}:
+            return
+        raise ShapeError(
+            f"{self.id} cannot accept {spec}.",
+            why=f"mean has {given['mean']} numbers, std has {given['std']}, "
+            f"and there are {channels} channels",
+            mend="give one number of each for every channel, or one for all",
+        )
+
+    def _with_room(self, spec: TensorSpec) -> TensorSpec:
+        """Unknown sizes as large as what is cut out; reading refuses what is smaller."""
+        if self.name != "RandomCrop":
+            return spec
+        padding = torch.tensor(self.params.get("padding") or 0).abs().max().item()
+        least = [size + int(padding) for size in _pair(self.params["size"])]
+        pairs = zip(spec.shape[-2:], least, strict=True)
+        known = [room if isinstance(size, str) else size for size, room in pairs]
+        return spec.with_shape((*spec.shape[:-2], *known))
 
     def _gated(self, x: Tensor, chosen: Tensor) -> Tensor:
         places = chosen.nonzero().squeeze(1)

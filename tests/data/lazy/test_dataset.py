@@ -123,6 +123,28 @@ def test_rows_that_fail_are_skipped_where_that_is_wanted():
     assert [place for place, _ in failed] == [1]
 
 
+def test_the_form_is_that_of_the_first_element_that_can_be_read():
+    source = DatasetSource(Squares(bad=(0, 1)), on_error="skip")
+    assert source.spec == TensorSpec(("batch", 2), torch.int64)
+    assert [place for place, _ in source.attempt(np.arange(5))[1]] == [0, 1]
+    with pytest.raises(ReadFailure, match="raised an exception") as caught:
+        DatasetSource(Squares(bad=(0,)))
+    assert caught.value.row == 0 and "shape= and dtype=" in caught.value.mend
+    with pytest.raises(ReadFailure, match="raised an exception"):
+        DatasetSource(Squares(bad=range(5)), on_error="skip")
+
+
+@pytest.mark.parametrize("nothing", [None, (None, 1), "text"])
+def test_what_is_no_tensor_is_a_row_that_cannot_be_read(nothing):
+    elements = [nothing, torch.zeros(2), nothing]
+    source = DatasetSource(elements, on_error="skip")
+    found, failed = source.attempt(np.arange(3))
+    assert len(found) == 1 and [place for place, _ in failed] == [0, 2]
+    with pytest.raises(ReadFailure, match="returned no tensor") as caught:
+        DatasetSource(elements[1:]).fetch(np.arange(2))
+    assert caught.value.row == 1
+
+
 def test_a_length_that_changes_is_refused():
     data = Squares()
     source = DatasetSource(data)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from mlgraph.data.lazy.decode import decoder
-from mlgraph.errors import ConfigError
+from mlgraph.errors import ConfigError, DataError
 
 RANDOM = np.random.default_rng(0)
 RGB = Image.fromarray(RANDOM.integers(0, 256, (8, 5, 3), dtype=np.uint8))
@@ -73,6 +73,25 @@ def test_sixteen_bits_become_eight_unless_unchanged():
     assert _decoded(file.getvalue(), "L").tolist() == [[[0, 0, 1, 255]]]
     assert _decoded(file.getvalue(), "RGB").dtype == torch.uint8
     assert _decoded(file.getvalue(), "unchanged").dtype == torch.uint16
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+def test_of_sixteen_bits_the_upper_eight_are_taken_in_any_format_and_mode(kind, mode):
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 255, 256, 65535]], dtype=np.uint16)).save(file, kind)
+    found = _decoded(file.getvalue(), mode)
+    assert found.dtype == torch.uint8 and found[0].tolist() == [[0, 0, 1, 255]]
+
+
+@pytest.mark.parametrize("name", ["float32", "int32"])
+def test_thirty_two_bits_do_not_become_eight(name):
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 1, 70000]], dtype=name)).save(file, "TIFF")
+    with pytest.raises(DataError, match=f"{name} cannot become 8 bits") as told:
+        _decoded(file.getvalue(), "RGB")
+    assert f'mode="unchanged", dtype=torch.{name}' in told.value.mend
+    assert _decoded(file.getvalue(), "unchanged").tolist() == [[[0, 1, 70000]]]
 
 
 def test_of_a_moving_picture_the_first_is_read():

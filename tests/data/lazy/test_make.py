@@ -4,6 +4,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import mlgraph
@@ -110,6 +111,50 @@ def test_part_of_a_size_may_be_promised(images):
     assert lazy(paths, shape=(3, 4, None)).shape == ("batch", 3, 4, "width")
     with pytest.raises(DataError, match="another shape"):
         materialize(lazy(paths, shape=(3, 5, None)))
+
+
+@pytest.fixture
+def deep(tmp_path, png):
+    """Paths of a grey image ``2 x 2`` each, of 8, 16 and 32 bits, and what is in them."""
+    values = np.array([[0, 1], [2, 255]])
+    paths = [tmp_path / name for name in ("a.png", "b.tif", "c.tif")]
+    paths[0].write_bytes(png(values))
+    Image.fromarray(values.astype(np.uint16) * 257).save(paths[1])
+    Image.fromarray(values.astype(np.float32) / 2).save(paths[2])
+    return paths, [values, values * 257, values / 2]
+
+
+def test_images_of_more_bits_are_read_in_a_dtype(deep):
+    paths, values = deep
+    column = lazy(paths, mode="unchanged", dtype=torch.float32, shape=(1, 2, 2))
+    assert column.shape == ("batch", 1, 2, 2) and column.dtype == torch.float32
+    assert np.array_equal(materialize(column, stacked=True)[:, 0], np.stack(values))
+    sixteen = lazy(paths[1:2], mode="unchanged", dtype=torch.uint16)
+    assert np.array_equal(materialize(sixteen)[0][0].numpy(), values[1])
+
+
+def test_images_of_more_bits_are_refused_with_what_reads_them(deep):
+    paths, _ = deep
+    with pytest.raises(DataError, match="not as promised") as told:
+        materialize(lazy(paths[:2], mode="unchanged"))
+    assert 'mode="unchanged", dtype=torch.uint16' in told.value.mend
+    with pytest.raises(DataError, match="tif is not as promised") as told:
+        materialize(lazy(paths))
+    assert 'mode="unchanged", dtype=torch.float32' in told.value.mend
+    with pytest.raises(DataError, match="65535 does not fit uint8"):
+        materialize(lazy(paths[1:2], mode="unchanged", dtype=torch.uint8))
+
+
+def test_promised_channels_are_kept_and_checked_where_no_mode_brings_them_about(images, deep):
+    colours, grey = images[0][0], deep[0][0]
+    column = lazy([colours], mode="unchanged", shape=(3, None, None))
+    assert column.shape == ("batch", 3, "height", "width")
+    assert materialize(column)[0].shape == (3, 4, 6)
+    with pytest.raises(DataError, match="channels is not one of 3"):
+        materialize(lazy([grey], mode="unchanged", shape=(3, None, None)))
+    encoded = lazy([grey.read_bytes()], mode="unchanged", shape=(3, None, None))
+    with pytest.raises(DataError, match="its image is not as promised"):
+        materialize(encoded)
 
 
 def test_a_dtype_is_a_conversion():

@@ -301,6 +301,23 @@ def test_an_operation_that_changes_its_input_is_refused(counted):
             _read({"x": column})
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_function_that_draws_must_say_so(counted, batched):
+    silent = _column(counted, Function("noise", noise, batched=batched))
+    with pytest.raises(DataError, match="'noise' draws random numbers without random=True"):
+        _read({"x": silent})
+    with pytest.raises(DataError, match="'noise' draws random numbers"):
+        _read({"x": silent.cached()})
+    _read({"x": _column(counted, Function("noise", noise, batched=batched, random=True))})
+
+
+def test_a_function_that_draws_for_itself_need_not_say_so(counted):
+    def blur(x):
+        return x + torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
+
+    _read({"x": _column(counted, Function("blur", blur))})
+
+
 def test_an_operation_that_loses_rows_is_refused(counted):
     column = _column(counted, Function("few", lambda x: x[x[:, 0] != 6], batched=True))
     with pytest.raises(DataError, match="'few' does not return one result per row"):

@@ -235,6 +235,30 @@ def test_an_unknown_size_becomes_known_where_it_can() -> None:
     assert Transform("t", "Resize", {"size": 4}).infer(anything).shape[1] == 3
 
 
+@pytest.mark.parametrize("size", [8, 32, 224, (5, 70)])
+@pytest.mark.parametrize("sizes", [("height", "width"), ("side", "side"), ("height", 300)])
+def test_the_size_of_a_part_is_known_whatever_it_is_cut_out_of(size: Any, sizes: Any) -> None:
+    crop = Transform("crop", "RandomCrop", {"size": size, "padding": 4, "padding_mode": "reflect"})
+    want = (size, size) if isinstance(size, int) else size
+    assert crop.infer(TensorSpec(("batch", 3, *sizes))).shape == ("batch", 3, *want)
+
+
+def test_a_part_larger_than_a_size_that_is_known_is_refused_with_advice_that_can_be_taken() -> None:
+    with pytest.raises(ShapeError, match="larger than input image size") as told:
+        Transform("crop", "RandomCrop", {"size": 40}).infer(TensorSpec(("batch", 3, 8, "width")))
+    assert told.value.mend == "change its inputs or parameters"
+
+
+def test_numbers_of_other_channels_do_not_normalise() -> None:
+    three = Transform("normalize", "Normalize", {"mean": (0.5,) * 3, "std": (0.5,) * 3})
+    assert three.infer(IMAGES) == IMAGES
+    with pytest.raises(ShapeError, match="cannot accept") as told:
+        three.infer(TensorSpec(("batch", 1, 8, 8)))
+    assert "mean has 3 numbers, std has 3, and there are 1 channels" in str(told.value)
+    one = Transform("normalize", "Normalize", {"mean": (0.5,), "std": (0.5,)})
+    assert one.infer(TensorSpec(("batch", 7, 8, 8))).shape == ("batch", 7, 8, 8)
+
+
 @pytest.mark.parametrize("expand", [True, False])
 def test_sizes_that_are_drawn_are_unknown(expand: bool) -> None:
     turned = Transform("t", "RandomRotation", {"degrees": 40, "expand": expand}).infer(IMAGES)
