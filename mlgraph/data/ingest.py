@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 
 from mlgraph.data.column import Column
+from mlgraph.data.levels import declared_in, declares, in_order
 from mlgraph.data.normalise import normalise
 from mlgraph.data.reading import read_path
 from mlgraph.errors import DataError, listing
@@ -81,6 +82,14 @@ def to_column(name: str, values: Any, *, copy: bool = True) -> Column:
     return Column.of(normalise(name, _chunked(name, values, copy)))
 
 
+def _arrived(name: str, values: Any, *, copy: bool = True) -> Column:
+    """The same, with levels sorted that came in the order of the rows."""
+    if declares(values):
+        return to_column(name, values, copy=copy)
+    data = _chunked(name, values, copy)
+    return Column.of(in_order(normalise(name, data), data.type))
+
+
 def _table(data: Any) -> Ingested:
     try:
         table = data if isinstance(data, pa.Table) else pa.table(data)
@@ -88,7 +97,11 @@ def _table(data: Any) -> Ingested:
         raise _no_table(data, str(problem)) from problem
     table = _without_index(table)
     names = _checked(table.column_names)
-    columns = {name: to_column(name, table.column(i)) for i, name in enumerate(names)}
+    kept = declared_in(data, table)
+    columns = {
+        name: (to_column if name in kept else _arrived)(name, table.column(i))
+        for i, name in enumerate(names)
+    }
     return Ingested(columns, table.num_rows)
 
 
@@ -103,14 +116,14 @@ def _pandas(frame: Any, copy: bool) -> Ingested:
     if not hasattr(frame, "columns"):
         raise _no_table(frame, "it is one column", 'Name it: Task({"x": series}).')
     names = _checked(frame.columns)
-    columns = {name: to_column(name, frame.iloc[:, i], copy=copy) for i, name in enumerate(names)}
+    columns = {name: _arrived(name, frame.iloc[:, i], copy=copy) for i, name in enumerate(names)}
     return Ingested(columns, len(frame))
 
 
 def _mapping(data: Mapping[Any, Any], copy: bool) -> Ingested:
     names = _checked(data)
     columns = {
-        name: to_column(name, values, copy=copy)
+        name: _arrived(name, values, copy=copy)
         for name, values in zip(names, data.values(), strict=True)
     }
     sizes = {name: len(column) for name, column in columns.items()}
@@ -165,7 +178,7 @@ def _columns_of_y(y: Any, targets: tuple[str, ...], copy: bool) -> dict[str, Col
         return dict(zip(names, found.columns.values(), strict=True))
     name = targets[0] if targets else getattr(y, "name", None)
     name = name if isinstance(name, str) and name else "target"
-    return {name: to_column(name, y, copy=copy)}
+    return {name: _arrived(name, y, copy=copy)}
 
 
 def _check_pair(rest: Ingested, name: str, column: Column) -> None:
