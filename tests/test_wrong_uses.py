@@ -1703,6 +1703,10 @@ def test_reordered_and_extra_columns_change_no_prediction():
     frame = pd.DataFrame({"extra": WORDS, "b": B, "more": HOLES, "a": A})
     assert np.array_equal(model_.predict(frame).prob, plain)
     assert np.array_equal(model_.predict(np.column_stack([A, B])).prob, plain)
+    odd = frame.assign(raw=[b"?"] * N, took=pd.Timedelta(1)).rename(columns={"more": 7.5})
+    assert np.array_equal(model_.predict(odd).prob, plain)
+    doubled = pd.concat([odd, odd[["raw", "extra"]]], axis=1)
+    assert np.array_equal(model_.predict(doubled).prob, plain)
 
 
 def test_integers_in_new_data_do_where_floats_were_fitted():
