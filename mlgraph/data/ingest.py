@@ -25,6 +25,8 @@ from mlgraph.errors import DataError, listing
 
 Wanted: TypeAlias = "Collection[str] | None"
 
+_UNNAMED = "Name the column; the index of a data frame stays out with to_csv(..., index=False)."
+
 
 @attrs.frozen(eq=False)
 class Ingested:
@@ -226,8 +228,17 @@ def _chunked(name: str, values: Any, copy: bool) -> pa.ChunkedArray:
             f"Column {name!r} cannot be read as values of one type.",
             where=f"column {name!r}",
             why=str(problem).splitlines()[0] if str(problem) else type(problem).__name__,
-            mend="Make its values all numbers, all strings, all booleans or all dates.",
+            mend=_remedy(values),
         ) from problem
+
+
+def _remedy(values: Any) -> str:
+    dtype = getattr(values, "dtype", None)
+    if str(dtype).startswith("Sparse"):
+        return "It is sparse: densify it, with series.sparse.to_dense()."
+    if getattr(dtype, "kind", "") == "c":
+        return "Its numbers are complex: split them into real and imaginary parts, two columns."
+    return "Make its values all numbers, all strings, all booleans or all dates."
 
 
 def _to_arrow(values: Any, copy: bool) -> pa.ChunkedArray:
@@ -280,7 +291,7 @@ def _checked(given: list[Any]) -> list[str]:
         raise DataError(
             f"{strange[0]!r} cannot be the name of a column.",
             why="a name is a string that is not empty",
-            mend="Rename the column.",
+            mend="Rename the column." if strange[0] != "" else _UNNAMED,
         )
     words = [str(name) for name in given]
     twice = [word for word, count in Counter(words).items() if count > 1]

@@ -99,6 +99,26 @@ def test_files_that_cannot_be_read_are_refused(tmp_path) -> None:
         Task(tmp_path / "broken.parquet")
 
 
+@pytest.mark.parametrize("rows", ["a,größe\n1,2\n", "a,b\n1,größe\n"])
+def test_a_csv_that_is_not_utf_8_is_refused(tmp_path, rows: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(rows.encode("latin-1"))
+    with pytest.raises(DataError, match=r"t\.csv is not UTF-8") as refused:
+        Task(path)
+    assert 'pd.read_csv(path, encoding="latin-1")' in refused.value.mend
+    path.write_text(rows, encoding="utf-8")
+    assert len(Task(path)) == 1
+
+
+def test_an_index_in_a_csv_is_refused_with_how_to_leave_it_out(tmp_path) -> None:
+    frame = pd.DataFrame({"a": [1, 2]})
+    frame.to_csv(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="'' cannot be the name") as refused:
+        Task(tmp_path / "t.csv")
+    assert "index=False" in refused.value.mend
+    assert Task({"a": [1]}).like(tmp_path / "t.csv").column("a").to_pylist() == [1, 2]
+
+
 def test_an_array_has_columns_by_number() -> None:
     for array in (np.eye(2), torch.eye(2)):
         task = Task(array)
