@@ -148,11 +148,13 @@ def branch(paths: Mapping[str, Any], *, selection: str | int = 0, id: str = "bra
         id: Id of the branch node; the node that joins the paths is ``un<id>``.
 
     Raises:
+        ConfigError: The paths have no names, or there are none.
         GraphError: A path has no input, or not exactly one output.
 
     >>> branch({"off": None, "on": None}, selection="on")
     branch >> [nop, nop_2] >> unbranch
     """
+    _check_paths(paths)
     graphs = {name: to_graph([path]) for name, path in paths.items()}
     for name, path in graphs.items():
         if len(path.outputs) != 1 or not path.inputs:
@@ -168,3 +170,15 @@ def branch(paths: Mapping[str, Any], *, selection: str | int = 0, id: str = "bra
         for target in [next(inside) for _ in path.inputs]:
             graph = graph.connect(f"{id}.{name}", target)
     return graph >> Unbranch(id=f"un{id}")
+
+
+def _check_paths(paths: Any) -> None:
+    if isinstance(paths, Mapping) and paths:
+        return
+    raise ConfigError(
+        "A branch needs at least one path."
+        if isinstance(paths, Mapping)
+        else f"A branch takes a dict of paths, not a {type(paths).__name__}.",
+        why="paths have names, and its selection is one of them",
+        mend='branch({"pca": po("pca"), "plain": None})',
+    )
