@@ -34,6 +34,7 @@ from mlgraph import (
     Task,
     TaskType,
     branch,
+    chain,
     nn,
     po,
     replicate,
@@ -308,7 +309,8 @@ WIRING = [
         lambda: model() >> po("scale"),
         GraphError,
         "torch_model.output cannot feed scale.input",
-        "not a Task",
+        "a trainer gives nothing while fitting; only predictions come out of it",
+        "put the node before the trainer",
     ),
     wrong(
         "task into a node of predictions",
@@ -329,7 +331,7 @@ WIRING = [
         lambda: model() >> model(),
         GraphError,
         "torch_model.output cannot feed torch_model.input",
-        "ModelDescriptor",
+        "a trainer gives nothing while fitting",
     ),
     wrong(
         "cycle",
@@ -515,6 +517,28 @@ WIRING = [
         "number as name of a path", lambda: {1: po("scale")} >> po("pca"), GraphError, "'1_scale'"
     ),
     wrong("negative copies", lambda: replicate(po("scale"), -1), ConfigError, "-1 is no count"),
+    wrong(
+        "parts of a chain in a list",
+        lambda: chain([po("scale"), po("pca")]),
+        GraphError,
+        "chain() takes parts, and got one list of 2",
+        "chain(*parts)",
+    ),
+    wrong(
+        "paths without names",
+        lambda: branch([po("pca"), None]),
+        ConfigError,
+        "A branch takes a dict of paths, not a list",
+        "paths have names",
+        'branch({"pca": po("pca"), "plain": None})',
+    ),
+    wrong(
+        "branch without paths",
+        lambda: branch({}),
+        ConfigError,
+        "A branch needs at least one path",
+        'branch({"pca": po("pca"), "plain": None})',
+    ),
     wrong(
         "unknown path of a branch",
         lambda: branch({"raw": None, "pca": po("pca")}, selection="pac"),
@@ -849,6 +873,21 @@ TASKS = [
         "mixed column", lambda: Task(pd.DataFrame({"a": [1, "x"]})), DataError, "'a'", "one type"
     ),
     wrong(
+        "complex numbers",
+        lambda: Task({"a": np.array([1j, 2.0])}),
+        DataError,
+        "'a'",
+        "real and imaginary parts",
+    ),
+    wrong(
+        "sparse column",
+        lambda: Task(pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 1.0])})),
+        DataError,
+        "'a'",
+        "densify it",
+    ),
+    wrong("column without a name", lambda: Task({"": [1]}), DataError, "''", "index=False"),
+    wrong(
         "ragged columns", lambda: Task({"a": [1, 2], "b": [1]}), DataError, "length", "'b' has 1"
     ),
     wrong("no table", lambda: Task(3), DataError, "from int", "data frame"),
@@ -909,6 +948,27 @@ KINDS = [
         ConfigError,
         "QuantileRegression() cannot take levels=(0.9, 0.1)",
         "rising numbers between 0 and 1",
+    ),
+    wrong(
+        "unknown option of a kind",
+        lambda: QuantileRegression(level=(0.1, 0.5)),
+        UnknownParameterError,
+        "QuantileRegression() has no parameter 'level'",
+        "Did you mean 'levels'?",
+    ),
+    wrong(
+        "option of a kind by position",
+        lambda: QuantileRegression((0.1, 0.5)),
+        ConfigError,
+        "QuantileRegression takes its parameters by name",
+        "QuantileRegression(levels=...)",
+    ),
+    wrong(
+        "kind with a token",
+        lambda: raw(C, kind=QuantileRegression(levels=tune([(0.1, 0.9), (0.2, 0.8)]))),
+        ConfigError,
+        "A task cannot be tuned",
+        "'levels' is left to tuning",
     ),
     wrong(
         "levels in percent",
@@ -1703,6 +1763,10 @@ def test_reordered_and_extra_columns_change_no_prediction():
     frame = pd.DataFrame({"extra": WORDS, "b": B, "more": HOLES, "a": A})
     assert np.array_equal(model_.predict(frame).prob, plain)
     assert np.array_equal(model_.predict(np.column_stack([A, B])).prob, plain)
+    odd = frame.assign(raw=[b"?"] * N, took=pd.Timedelta(1)).rename(columns={"more": 7.5})
+    assert np.array_equal(model_.predict(odd).prob, plain)
+    doubled = pd.concat([odd, odd[["raw", "extra"]]], axis=1)
+    assert np.array_equal(model_.predict(doubled).prob, plain)
 
 
 def test_integers_in_new_data_do_where_floats_were_fitted():

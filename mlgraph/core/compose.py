@@ -7,15 +7,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlgraph.core.graph import Graph, to_graph
-from mlgraph.errors import ConfigError
+from mlgraph.errors import ConfigError, GraphError
 
 
 def chain(*parts: Any) -> Graph:
     """``a >> b >> c``; ``None`` is skipped, so that a step can be left out.
 
+    Raises:
+        GraphError: The parts are given as one list, which would put them side by side.
+
     >>> chain(None, None)
     Graph()
     """
+    if len(parts) == 1 and isinstance(parts[0], (list, tuple)) and len(parts[0]) > 1:
+        raise GraphError(
+            f"chain() takes parts, and got one list of {len(parts[0])}.",
+            why="a list stands for paths side by side",
+            mend="write chain(*parts), or union(parts) if they are to stand side by side",
+        )
     return functools.reduce(Graph.then, map(to_graph, parts), Graph.empty())
 
 

@@ -33,6 +33,16 @@ class Keyed(Declarative):
 
     made_by: ClassVar[str] = "value"
 
+    def __new__(cls, *args: Any, **params: Any) -> Self:
+        """Refuse arguments that are no parameters by a text that says which ones there are."""
+        if args:
+            raise cls._by_name_only()
+        known = _arguments(cls)
+        extra = {name: value for name, value in params.items() if name not in known}
+        if extra:
+            cls.absorbed({name: params[name] for name in params if name in known}, extra)
+        return super().__new__(cls)
+
     def __attrs_post_init__(self) -> None:
         for name, hint, details in declared(type(self)):
             value = getattr(self, name)
@@ -213,6 +223,15 @@ class Keyed(Declarative):
         return placed
 
     @classmethod
+    def _by_name_only(cls) -> ConfigError:
+        names = cls.field_names()
+        return ConfigError(
+            f"{cls.__name__} takes its parameters by name.",
+            why=f"they are {listing(names, 30)}" if names else "it has none",
+            mend=f"write {cls.__name__}({names[0]}=...)" if names else "",
+        )
+
+    @classmethod
     def _unknown(cls, name: str, known: Sequence[str]) -> UnknownParameterError:
         return UnknownParameterError(
             f"{cls.call_name()} has no parameter {name!r}.",
@@ -270,6 +289,13 @@ def with_inner(value: Any, path: str, new: Any) -> Any:
     if isinstance(value, Mapping) and key in value:
         return {**value, key: with_inner(value[key], rest, new)}
     raise KeyError(path)
+
+
+@functools.cache
+def _arguments(cls: type[Keyed]) -> frozenset[str]:
+    """The names that calling the class takes."""
+    fields = attrs.fields(cls)  # type: ignore[arg-type]
+    return frozenset(field.alias for field in fields if field.init)
 
 
 def _at(path: str, inner: str) -> str:

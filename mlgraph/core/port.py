@@ -153,10 +153,14 @@ def clash(source: Port, target: Port) -> str | None:
         if not fits(given, wanted):
             if conversion(source, target) is not None:
                 return None
+            if given is None:
+                return _NOTHING
             same = source.fit == source.apply and target.fit == target.apply
             return f"{'' if same else when}{article(given)} is not {article(wanted)}"
     return None
 
+
+_NOTHING = "a trainer gives nothing while fitting; only predictions come out of it"
 
 _CONVERSIONS: dict[tuple[Any, Any], Callable[[], Any]] = {}
 

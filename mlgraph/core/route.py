@@ -149,11 +149,13 @@ def branch(paths: Mapping[str, Any], *, selection: str | int = 0, id: str | None
             are ``branch`` and ``unbranch``, numbered where several branches meet in one graph.
 
     Raises:
+        ConfigError: The paths have no names, or there are none.
         GraphError: A path has no input, or not exactly one output.
 
     >>> branch({"off": None, "on": None}, selection="on")
     branch >> [nop, nop_2] >> unbranch
     """
+    _check_paths(paths)
     graphs = {name: to_graph([path]) for name, path in paths.items()}
     for name, path in graphs.items():
         if len(path.outputs) != 1 or not path.inputs:
@@ -175,3 +177,15 @@ def branch(paths: Mapping[str, Any], *, selection: str | int = 0, id: str | None
             graph = graph.connect(f"{start}.{name}", target)
         graph = graph.connect(next(sources), end)
     return graph
+
+
+def _check_paths(paths: Any) -> None:
+    if isinstance(paths, Mapping) and paths:
+        return
+    raise ConfigError(
+        "A branch needs at least one path."
+        if isinstance(paths, Mapping)
+        else f"A branch takes a dict of paths, not a {type(paths).__name__}.",
+        why="paths have names, and its selection is one of them",
+        mend='branch({"pca": po("pca"), "plain": None})',
+    )

@@ -155,7 +155,7 @@ def refuse_types(
             f"{source_address} cannot feed {target_address}.",
             where=f"edge {source_address} -> {target_address}",
             why=reason,
-            mend=hint or _type_hint(target),
+            mend=hint or _type_hint(source, target),
         )
 
 
@@ -192,7 +192,9 @@ def _variadic(nodes: Sequence[NodeBase], socket: Socket) -> bool:
     return input_port(nodes[socket.node], socket.port).variadic
 
 
-def _type_hint(target: Port) -> str:
+def _type_hint(source: Port, target: Port) -> str:
+    if source.fit is None and target.fit is not None:
+        return "put the node before the trainer, or on a path of its own"
     wanted = getattr(target.fit if target.fit is not None else target.apply, "how_to_feed", "")
     return str(wanted) or "put a node between them that makes the one from the other"
 

@@ -20,6 +20,7 @@ from mlgraph.core.value import digest
 from mlgraph.data.column import Column, as_view, compose, view_key
 from mlgraph.data.ingest import ingest, to_column
 from mlgraph.data.lazy.column import LazyTensor, as_lazy
+from mlgraph.data.levels import declaring
 from mlgraph.data.roles import Roles, renamed, unknown_column
 from mlgraph.data.rowids import align_positions, find_rows, positions_of
 from mlgraph.data.selector import Selector
@@ -105,7 +106,7 @@ class Frame:
 
     def to_arrow(self) -> pa.Table:
         """All columns, whatever their roles, as an Arrow table."""
-        return self.table(list(self.columns))
+        return declaring(self.table(list(self.columns)))
 
     def to_pandas(self) -> Any:
         """All columns as a pandas data frame, row ids as its index."""

@@ -100,6 +100,13 @@ def check_kind(kind: Kind, targets: tuple[str, ...]) -> None:
     if kind is None:
         return
     found = task_type(kind)
+    if found.tokens():
+        raise ConfigError(
+            "A task cannot be tuned.",
+            where=f"kind={found!r}",
+            why=f"{listing(found.tokens())} is left to tuning, and the search is over graphs",
+            mend="give it a value",
+        )
     if not targets and found.arity != "none":
         raise DataError(f"A task of kind {found.key!r} needs a target.", mend='Say target="...".')
     if targets and found.arity == "none":

@@ -8,9 +8,9 @@ files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -18,9 +18,14 @@ import pyarrow as pa
 import torch
 
 from mlgraph.data.column import Column
+from mlgraph.data.levels import declared_in, declares, in_order
 from mlgraph.data.normalise import normalise
 from mlgraph.data.reading import read_path
 from mlgraph.errors import DataError, listing
+
+Wanted: TypeAlias = "Collection[str] | None"
+
+_UNNAMED = "Name the column; the index of a data frame stays out with to_csv(..., index=False)."
 
 
 @attrs.frozen(eq=False)
@@ -32,40 +37,52 @@ class Ingested:
         n_rows: Number of rows; there may be rows without columns.
         target: Names of the columns of ``y``, if the table was a pair ``(X, y)``.
         positional: Whether names were invented, as the columns of an array have none.
+        others: Names of the columns that were not wanted, and so not read.
     """
 
     columns: dict[str, Column]
     n_rows: int
     target: tuple[str, ...] = ()
     positional: bool = False
+    others: tuple[str, ...] = ()
 
 
-def ingest(data: Any, targets: tuple[str, ...] = (), *, copy: bool = True) -> Ingested:
+def ingest(
+    data: Any,
+    targets: tuple[str, ...] = (),
+    *,
+    copy: bool = True,
+    wanted: Wanted = None,
+) -> Ingested:
     """The columns of a table of any origin.
 
     Args:
         data: The table.
         targets: What to call the columns of ``y``, if the table is a pair ``(X, y)``.
         copy: Whether memory that others can write to is copied.
+        wanted: The columns to read, where the table has names; whatever the others are called and
+            hold is no matter. By default all.
 
     Raises:
         DataError: This is no table, or a column has a type a task cannot hold.
 
     >>> ingest({"a": [1, 2]}).columns["a"].kind
     'int'
+    >>> ingest({"a": [1, 2], 7.5: [b"?", {}]}, wanted={"a"}).others
+    ('7.5',)
     """
     if isinstance(data, tuple):
-        return _pair(data, targets, copy)
+        return _pair(data, targets, copy, wanted)
     if isinstance(data, str | Path):
         data = read_path(Path(data))
     if isinstance(data, Mapping):
-        return _mapping(data, copy)
+        return _mapping(data, copy, wanted)
     if _is_pandas(data):
-        return _pandas(data, copy)
+        return _pandas(data, copy, wanted)
     if hasattr(data, "__arrow_c_stream__") or isinstance(data, pa.RecordBatch):
-        return _table(data)
+        return _table(data, wanted)
     if hasattr(data, "__array__"):
-        return _matrix(np.asarray(data), copy)
+        return _matrix(np.asarray(data), copy, wanted)
     raise _no_table(data)
 
 
@@ -81,15 +98,35 @@ def to_column(name: str, values: Any, *, copy: bool = True) -> Column:
     return Column.of(normalise(name, _chunked(name, values, copy)))
 
 
-def _table(data: Any) -> Ingested:
+def _arrived(name: str, values: Any, *, copy: bool = True) -> Column:
+    """The same, with levels sorted that came in the order of the rows."""
+    if declares(values):
+        return to_column(name, values, copy=copy)
+    data = _chunked(name, values, copy)
+    return Column.of(in_order(normalise(name, data), data.type))
+
+
+def _table(data: Any, wanted: Wanted) -> Ingested:
     try:
-        table = data if isinstance(data, pa.Table) else pa.table(data)
+        table = data if isinstance(data, pa.Table) else pa.table(_narrowed(data, wanted))
     except (pa.ArrowException, TypeError, ValueError) as problem:
         raise _no_table(data, str(problem)) from problem
     table = _without_index(table)
-    names = _checked(table.column_names)
-    columns = {name: to_column(name, table.column(i)) for i, name in enumerate(names)}
-    return Ingested(columns, table.num_rows)
+    places, others = _chosen(table.column_names, wanted)
+    kept = declared_in(data, table)
+    columns = {
+        name: (to_column if name in kept else _arrived)(name, table.column(i))
+        for name, i in places.items()
+    }
+    return Ingested(columns, table.num_rows, others=others)
+
+
+def _narrowed(data: Any, wanted: Wanted) -> Any:
+    """The wanted columns of a frame of polars, whose columns of objects Arrow cannot take."""
+    if wanted is None or type(data).__module__.partition(".")[0] != "polars":
+        return data
+    names = getattr(data, "columns", [])
+    return data.select([name for name in names if name in wanted]) if names else data
 
 
 def _without_index(table: pa.Table) -> pa.Table:
@@ -99,20 +136,18 @@ def _without_index(table: pa.Table) -> pa.Table:
     return table.drop_columns([name for name in unnamed if name in table.column_names])
 
 
-def _pandas(frame: Any, copy: bool) -> Ingested:
+def _pandas(frame: Any, copy: bool, wanted: Wanted) -> Ingested:
     if not hasattr(frame, "columns"):
         raise _no_table(frame, "it is one column", 'Name it: Task({"x": series}).')
-    names = _checked(frame.columns)
-    columns = {name: to_column(name, frame.iloc[:, i], copy=copy) for i, name in enumerate(names)}
-    return Ingested(columns, len(frame))
+    places, others = _chosen(frame.columns, wanted)
+    columns = {name: _arrived(name, frame.iloc[:, i], copy=copy) for name, i in places.items()}
+    return Ingested(columns, len(frame), others=others)
 
 
-def _mapping(data: Mapping[Any, Any], copy: bool) -> Ingested:
-    names = _checked(data)
-    columns = {
-        name: to_column(name, values, copy=copy)
-        for name, values in zip(names, data.values(), strict=True)
-    }
+def _mapping(data: Mapping[Any, Any], copy: bool, wanted: Wanted) -> Ingested:
+    places, others = _chosen(data, wanted)
+    values = list(data.values())
+    columns = {name: _arrived(name, values[i], copy=copy) for name, i in places.items()}
     sizes = {name: len(column) for name, column in columns.items()}
     if len(set(sizes.values())) > 1:
         raise DataError(
@@ -120,12 +155,19 @@ def _mapping(data: Mapping[Any, Any], copy: bool) -> Ingested:
             why=", ".join(f"{name!r} has {size}" for name, size in sizes.items()),
             mend="Give every column one value per row.",
         )
-    return Ingested(columns, next(iter(sizes.values()), 0))
+    rows = next(iter(sizes.values()), _length(values))
+    return Ingested(columns, rows, others=others)
 
 
-def _matrix(array: Any, copy: bool) -> Ingested:
+def _length(values: list[Any]) -> int:
+    """The number of rows where no column is wanted."""
+    sized = (value for value in values if hasattr(value, "__len__"))
+    return next((len(value) for value in sized if not isinstance(value, str | bytes)), 0)
+
+
+def _matrix(array: Any, copy: bool, wanted: Wanted) -> Ingested:
     if array.dtype.names:  # a structured array brings its names
-        return _mapping({name: array[name] for name in array.dtype.names}, copy)
+        return _mapping({name: array[name] for name in array.dtype.names}, copy, wanted)
     if array.ndim != 2:
         raise DataError(
             f"An array of shape {array.shape} is not a table.",
@@ -133,13 +175,13 @@ def _matrix(array: Any, copy: bool) -> Ingested:
             mend='Name the columns: Task({"image": images, "label": labels}, target="label").',
         )
     columns = {f"x{i}": array[:, i] for i in range(array.shape[1])}
-    return attrs.evolve(_mapping(columns, copy), n_rows=len(array), positional=True)
+    return attrs.evolve(_mapping(columns, copy, None), n_rows=len(array), positional=True)
 
 
-def _pair(data: tuple[Any, ...], targets: tuple[str, ...], copy: bool) -> Ingested:
+def _pair(data: tuple[Any, ...], targets: tuple[str, ...], copy: bool, wanted: Wanted) -> Ingested:
     if len(data) != 2:
         raise _no_table(data, f"a pair (X, y) has two members, this has {len(data)}")
-    rest = ingest(data[0], copy=copy)
+    rest = ingest(data[0], copy=copy, wanted=wanted)
     if data[1] is None:
         return rest
     columns = _columns_of_y(data[1], targets, copy)
@@ -165,7 +207,7 @@ def _columns_of_y(y: Any, targets: tuple[str, ...], copy: bool) -> dict[str, Col
         return dict(zip(names, found.columns.values(), strict=True))
     name = targets[0] if targets else getattr(y, "name", None)
     name = name if isinstance(name, str) and name else "target"
-    return {name: to_column(name, y, copy=copy)}
+    return {name: _arrived(name, y, copy=copy)}
 
 
 def _check_pair(rest: Ingested, name: str, column: Column) -> None:
@@ -186,8 +228,17 @@ def _chunked(name: str, values: Any, copy: bool) -> pa.ChunkedArray:
             f"Column {name!r} cannot be read as values of one type.",
             where=f"column {name!r}",
             why=str(problem).splitlines()[0] if str(problem) else type(problem).__name__,
-            mend="Make its values all numbers, all strings, all booleans or all dates.",
+            mend=_remedy(values),
         ) from problem
+
+
+def _remedy(values: Any) -> str:
+    dtype = getattr(values, "dtype", None)
+    if str(dtype).startswith("Sparse"):
+        return "It is sparse: densify it, with series.sparse.to_dense()."
+    if getattr(dtype, "kind", "") == "c":
+        return "Its numbers are complex: split them into real and imaginary parts, two columns."
+    return "Make its values all numbers, all strings, all booleans or all dates."
 
 
 def _to_arrow(values: Any, copy: bool) -> pa.ChunkedArray:
@@ -219,15 +270,28 @@ def _from_python(values: Any, copy: bool) -> pa.Array:
     return pa.array(array, from_pandas=True)
 
 
-def _checked(names: Iterable[Any]) -> list[str]:
-    """Names as strings, each once, none empty."""
+def _chosen(names: Iterable[Any], wanted: Wanted) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The places of the wanted names, each of which is there once; and the other names."""
     given = list(names)
+    places = [i for i, name in enumerate(given) if wanted is None or _is_name(name, wanted)]
+    taken = frozenset(places)
+    checked = _checked([given[i] for i in places])
+    others = (str(name) for i, name in enumerate(given) if i not in taken)
+    return dict(zip(checked, places, strict=True)), tuple(others)
+
+
+def _is_name(name: Any, wanted: Collection[str]) -> bool:
+    return isinstance(name, str | int) and str(name) in wanted
+
+
+def _checked(given: list[Any]) -> list[str]:
+    """Names as strings, each once, none empty."""
     strange = [name for name in given if not isinstance(name, str | int) or name == ""]
     if strange:
         raise DataError(
             f"{strange[0]!r} cannot be the name of a column.",
             why="a name is a string that is not empty",
-            mend="Rename the column.",
+            mend="Rename the column." if strange[0] != "" else _UNNAMED,
         )
     words = [str(name) for name in given]
     twice = [word for word, count in Counter(words).items() if count > 1]

@@ -116,6 +116,10 @@ class TaskType(Keyed):
         """How one is made: ``QuantileRegression(levels=(0.1, 0.9))``."""
         return f"{cls.__name__}({arguments})"
 
+    def __repr__(self) -> str:
+        options = (f"{name}={shown(value)}" for name, value in self.fields().items())
+        return self.call_name(", ".join(options))
+
     # What a subclass says
 
     @abstractmethod

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.types as pat
 
 from mlgraph.errors import DataError, did_you_mean
 
@@ -14,7 +15,7 @@ def read_path(path: Path) -> pa.Table:
     """The table in a file, whose ending says what it is.
 
     Raises:
-        DataError: There is no such file, it has another ending, or it is damaged.
+        DataError: There is no such file, it has another ending, it is damaged, or not UTF-8.
 
     >>> read_path(Path("missing.csv"))
     Traceback (most recent call last):
@@ -54,10 +55,31 @@ def _csv(path: Path, delimiter: str = ",") -> pa.Table:
     from pyarrow import csv
 
     # As pandas does: "NA" and the empty string are missing in columns of words, too.
-    return csv.read_csv(
+    table = csv.read_csv(
         path,
         parse_options=csv.ParseOptions(delimiter=delimiter),
         convert_options=csv.ConvertOptions(strings_can_be_null=True),
+    )
+    _check_encoding(path, table)
+    return table
+
+
+def _check_encoding(path: Path, table: pa.Table) -> None:
+    """Raise if names or values are no UTF-8: Arrow takes such values for bytes."""
+    try:
+        names = table.column_names
+    except UnicodeDecodeError as problem:
+        raise _not_utf8(path, "the names of its columns are not") from problem
+    for name, arrow in zip(names, table.schema.types, strict=True):
+        if pat.is_binary(arrow):
+            raise _not_utf8(path, f"the values of column {name!r} are not")
+
+
+def _not_utf8(path: Path, why: str) -> DataError:
+    return DataError(
+        f"The file {path} is not UTF-8.",
+        why=why,
+        mend='Task(pd.read_csv(path, encoding="latin-1"), ...), or the encoding it has',
     )
 
 

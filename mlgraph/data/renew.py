@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ def match(old: Frame, data: Any) -> Found:
     >>> list(match(Task({"a": [1]}), {"b": [1], "a": [2]})[0])
     ['a']
     """
-    columns, row_ids = _columns(old, data)
-    _require(old.features, columns)
+    columns, row_ids, others = _columns(old, data)
+    _require(old.features, [*columns, *others])
     return {name: columns[name] for name in old.columns if name in columns}, row_ids
 
 
@@ -80,14 +80,17 @@ def renewed(
     return {name: new[name] for name in old.columns if name in new}
 
 
-def _columns(old: Frame, data: Any) -> tuple[Mapping[str, Column], NDArray[np.int64]]:
+def _columns(
+    old: Frame, data: Any
+) -> tuple[Mapping[str, Column], NDArray[np.int64], tuple[str, ...]]:
+    """The columns that are needed and perhaps more, row ids, and names of columns not read."""
     if isinstance(data, Frame):
-        return data.columns, data.row_ids
-    found = ingest(data, old.roles["target"])
+        return data.columns, data.row_ids, ()
+    found = ingest(data, old.roles["target"], wanted=old.columns)
     columns = found.columns
     if found.positional:
         columns = _named(old.features, columns, found.target)
-    return columns, np.arange(found.n_rows, dtype=np.int64)
+    return columns, np.arange(found.n_rows, dtype=np.int64), found.others
 
 
 def _named(
@@ -105,7 +108,7 @@ def _named(
     return {**named, **{name: columns[name] for name in targets}}
 
 
-def _require(names: Iterable[str], columns: Mapping[str, Column]) -> None:
+def _require(names: Iterable[str], columns: Collection[str]) -> None:
     lost = [name for name in names if name not in columns]
     if not lost:
         return

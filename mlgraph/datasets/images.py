@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mlgraph.data import normalise
+from mlgraph.data.column import Column
 from mlgraph.data.lazy.column import LazyTensor, append_lazy
 from mlgraph.data.task import Task
 from mlgraph.errors import DataError, listing
@@ -71,15 +73,13 @@ def by_split(task: Task, column: str = "split") -> dict[str, Task]:
     return {name: task.take(rows) for name, rows in found.items() if len(rows)}
 
 
-def categories(codes: NDArray[np.integer[Any]], levels: Sequence[str]) -> pa.Array:
-    """A category column of codes and levels.
+def categories(codes: NDArray[np.integer[Any]], levels: Sequence[str]) -> Column:
+    """A category column of codes and levels, which keep their order.
 
-    >>> categories(np.array([1, 0]), ["a", "b"]).to_pylist()
-    ['b', 'a']
+    >>> categories(np.array([1, 0]), ["b", "a"]).levels
+    ('b', 'a')
     """
-    return pa.DictionaryArray.from_arrays(
-        pa.array(codes.astype(np.int32)), pa.array(list(levels), pa.string())
-    )
+    return Column.of(normalise.categories(pa.array(codes.astype(np.int32)), levels, False))
 
 
 def not_here(name: str, call: str, lost: Sequence[Path], size: str) -> DataError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlgraph.core.compose import union
 from mlgraph.core.graph import Graph
+from mlgraph.core.keyed import with_inner
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError, MLGraphError, listing
 from mlgraph_nodes.identity import Identity
@@ -92,9 +93,21 @@ class Block(Macro):
         own, inner = super()._inner(changes)
         varied = {name: inner.pop(name) for name in list(inner) if self._is_varied(name)}
         if varied:
-            vary = {name.removeprefix(VARY): value for name, value in varied.items()}
-            own["vary"] = {**own.get("vary", self.vary), **vary}
+            vary = dict(own.get("vary", self.vary))
+            for name, value in varied.items():
+                vary = self._revaried(vary, name.removeprefix(VARY), value)
+            own["vary"] = vary
         return own, inner
+
+    def _revaried(self, vary: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+        """``vary`` with other values at a path, or another value inside of them."""
+        around = (name for name in vary if path.startswith(f"{name}__"))
+        whole = path if path in vary else next(around, path)
+        inside = path.removeprefix(whole).removeprefix("__")
+        try:
+            return {**vary, whole: with_inner(vary.get(whole), inside, value)}
+        except KeyError:
+            raise self._unknown(VARY + path, [VARY + name for name in vary]) from None
 
     def _is_varied(self, name: str) -> bool:
         """Whether this is the address of a value in ``vary``, as tokens have it."""

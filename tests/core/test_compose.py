@@ -17,6 +17,15 @@ def test_a_chain_is_the_operator_over_its_parts() -> None:
     assert chain(Nop()) == Nop().as_graph()
 
 
+def test_one_list_of_parts_is_no_chain() -> None:
+    for parts in ([Nop(), Nop()], (Nop(), None)):
+        with pytest.raises(GraphError, match="one list of 2") as refused:
+            chain(parts)
+        assert "chain(*parts)" in refused.value.mend
+    assert chain([Nop()]) == Nop().as_graph()
+    assert chain([Nop(), Nop()], None).ids == ("nop", "nop_2")
+
+
 @pytest.mark.parametrize("parts", [[], {}, ()])
 def test_nothing_makes_the_empty_graph(parts: Any) -> None:
     assert union(parts) == chain(*parts) == Graph.empty()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -48,6 +50,16 @@ def test_values_of_different_classes_are_not_equal():
 
     assert Inner() != Other() and Inner() == Inner(size=1) and Inner() != 1
     assert len({Inner(), Inner(size=1), Inner(size=2)}) == 2
+
+
+def test_a_class_takes_its_parameters_by_name_and_refuses_others():
+    with pytest.raises(UnknownParameterError, match="has no parameter 'sise'") as caught:
+        Inner(sise=3)
+    assert "'size'" in caught.value.mend
+    with pytest.raises(ConfigError, match="Inner takes its parameters by name") as caught:
+        Inner(3)
+    assert caught.value.mend == "write Inner(size=...)"
+    assert pickle.loads(pickle.dumps(Inner(size=3))) == copy.deepcopy(Inner(size=3))
 
 
 def test_a_value_that_cannot_be_is_refused_by_name():

@@ -78,7 +78,9 @@ def test_a_port_knows_both_phases() -> None:
 def test_a_clash_names_the_phase_only_where_phases_differ() -> None:
     assert clash(Port("a", Dog), Port("b", Cat)) == "a Dog is not a Cat"
     trained = Port("output", fit=None, apply=Dog)
-    assert clash(trained, Port("b", Cat)) == "while fitting, nothing is not a Cat"
+    assert clash(trained, Port("b", Cat)) == (
+        "a trainer gives nothing while fitting; only predictions come out of it"
+    )
     assert clash(trained, Port("b", fit=None, apply=Cat)) == "when predicting, a Dog is not a Cat"
     assert clash(trained, Port("b", Any)) is None
 

@@ -99,6 +99,26 @@ def test_files_that_cannot_be_read_are_refused(tmp_path) -> None:
         Task(tmp_path / "broken.parquet")
 
 
+@pytest.mark.parametrize("rows", ["a,größe\n1,2\n", "a,b\n1,größe\n"])
+def test_a_csv_that_is_not_utf_8_is_refused(tmp_path, rows: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(rows.encode("latin-1"))
+    with pytest.raises(DataError, match=r"t\.csv is not UTF-8") as refused:
+        Task(path)
+    assert 'pd.read_csv(path, encoding="latin-1")' in refused.value.mend
+    path.write_text(rows, encoding="utf-8")
+    assert len(Task(path)) == 1
+
+
+def test_an_index_in_a_csv_is_refused_with_how_to_leave_it_out(tmp_path) -> None:
+    frame = pd.DataFrame({"a": [1, 2]})
+    frame.to_csv(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="'' cannot be the name") as refused:
+        Task(tmp_path / "t.csv")
+    assert "index=False" in refused.value.mend
+    assert Task({"a": [1]}).like(tmp_path / "t.csv").column("a").to_pylist() == [1, 2]
+
+
 def test_an_array_has_columns_by_number() -> None:
     for array in (np.eye(2), torch.eye(2)):
         task = Task(array)
@@ -202,10 +222,10 @@ def test_dates_of_pandas_keep_their_zone() -> None:
 def test_chunks_with_different_dictionaries_are_unified() -> None:
     chunks = [pa.array(["b", "a"]).dictionary_encode(), pa.array(["c", "a"]).dictionary_encode()]
     task = Task(pa.table({"c": pa.chunked_array(chunks)}))
-    assert task.levels("c") == ("b", "a", "c")
+    assert task.levels("c") == ("a", "b", "c")
     assert values(task, "c") == ["b", "a", "c", "a"]
     assert {tuple(chunk.dictionary.to_pylist()) for chunk in task.column("c").chunks} == {
-        ("b", "a", "c")
+        ("a", "b", "c")
     }
 
 
@@ -256,6 +276,65 @@ def test_polars_categories_and_enums_are_categories() -> None:
     assert task.types == {"c": "category", "e": "category"}
     assert values(task, "c") == ["b", "a"]
     assert task.levels("e") == ("y", "x", "z")
+
+
+UNDECLARED = {
+    "polars": lambda words: pl.DataFrame({"c": pl.Series(words, dtype=pl.Categorical)}),
+    "polars series": lambda words: {"c": pl.Series(words, dtype=pl.Categorical)},
+    "arrow": lambda words: {"c": pa.array(words).dictionary_encode()},
+    "arrow table": lambda words: pa.table({"c": pa.array(words).dictionary_encode()}),
+    "arrow inside pandas": lambda words: pd.DataFrame(
+        {"c": pd.array(words, dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())))}
+    ),
+    "pair": lambda words: ({"a": range(3)}, pa.array(words, pa.string()).dictionary_encode()),
+}
+
+
+@pytest.mark.parametrize("origin", UNDECLARED)
+def test_the_order_of_the_rows_does_not_decide_that_of_the_levels(origin: str) -> None:
+    one, two = (Task(UNDECLARED[origin](words)) for words in (["b", "a", "b"], ["a", "b", "b"]))
+    for task, words in ((one, ["b", "a", "b"]), (two, ["a", "b", "b"])):
+        (name,) = task.targets or task.features
+        levels = task.classes or task.levels(name)
+        assert levels == ("a", "b")
+        assert values(task, name) == words
+
+
+def test_the_positive_class_does_not_depend_on_the_first_row() -> None:
+    for words in (["no", "yes"], ["yes", "no"]):
+        frame = pl.DataFrame({"y": pl.Series(words, dtype=pl.Categorical)})
+        task = Task(frame, target="y")
+        assert task.classes == ("no", "yes")
+        assert task.positive == "yes"
+
+
+def test_undeclared_levels_that_were_numbers_are_sorted_as_numbers() -> None:
+    task = Task({"n": pa.array([10, 9, 10]).dictionary_encode()})
+    assert task.levels("n") == ("9", "10")
+    assert values(task, "n") == ["10", "9", "10"]
+
+
+DECLARED = {
+    "ordered arrow": lambda: {
+        "c": pa.DictionaryArray.from_arrays(
+            pa.array([1, 0]), pa.array(["low", "high"]), ordered=True
+        )
+    },
+    "polars enum": lambda: {"c": pl.Series(["high", "low"], dtype=pl.Enum(["low", "high"]))},
+    "pandas values": lambda: {"c": pd.Categorical(["high", "low"], ["low", "high"])},
+    "arrow from pandas": lambda: pa.table(
+        pd.DataFrame({"c": pd.Categorical(["high", "low"], ["low", "high"])})
+    ),
+}
+
+
+@pytest.mark.parametrize("origin", DECLARED)
+def test_an_order_of_levels_that_was_declared_is_kept(origin: str) -> None:
+    task = Task(DECLARED[origin]())
+    assert task.levels("c") == ("low", "high")
+    for again in (Task(task.to_arrow()), Task(task.to_pandas())):
+        assert again.levels("c") == ("low", "high")
+        assert values(again, "c") == ["high", "low"]
 
 
 def test_arrays_of_more_dimensions_are_tensor_columns() -> None:

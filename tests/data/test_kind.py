@@ -79,8 +79,14 @@ def test_kinds_with_equal_options_are_equal_and_survive_pickling() -> None:
     assert one == same and hash(one) == hash(same) and one != other
     assert pickle.loads(pickle.dumps(one)) == one
     assert canonical(one) == canonical(same) != canonical(other)
-    assert repr(one) == "Tilted(tilt=1.0)"
+    assert repr(one) == "Tilted(tilt=1.0, around='mean')"
     assert Regression() != "regression"
+
+
+def test_a_kind_shows_all_its_options() -> None:
+    assert repr(QuantileRegression()) == "QuantileRegression(levels=(0.1, 0.5, 0.9))"
+    assert repr(QuantileRegression(levels=(0.2, 0.8))) == "QuantileRegression(levels=(0.2, 0.8))"
+    assert repr(Regression()) == "Regression()"
 
 
 def test_options_are_checked_when_the_kind_is_made() -> None:

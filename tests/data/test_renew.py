@@ -69,6 +69,63 @@ def test_missing_features_are_listed_with_a_hint() -> None:
         prototype().like({"x": [1.0], "n": [1]})
 
 
+def odd_pandas() -> pd.DataFrame:
+    frame = pd.DataFrame(new_data())
+    frame["raw"] = [b"?", b"!"]
+    frame["took"] = [dt.timedelta(1), None]
+    frame["mixed"] = pd.Series([1, "x"], dtype=object)
+    frame["spare"] = pd.arrays.SparseArray([0, 1])
+    frame[7.5] = 1.0
+    frame[""] = 1.0
+    frame[("two", "parts")] = 1.0
+    return pd.concat([frame, frame[["raw", "spare"]]], axis=1)
+
+
+def odd_polars() -> pl.DataFrame:
+    odd = {"took": [dt.timedelta(1), None], "raw": [b"?", b"!"], "": [1, 2]}
+    objects = pl.Series("objects", [object(), object()], dtype=pl.Object)
+    return pl.DataFrame({**new_data(), **odd}).with_columns(objects)
+
+
+def odd_arrow() -> pa.Table:
+    table = pa.table({**new_data(), "took": pa.array([dt.timedelta(1), None])})
+    return table.append_column("raw", [[b"?", b"!"]]).append_column("raw", [[b"?", b"!"]])
+
+
+def odd_mapping() -> dict[object, object]:
+    return {**new_data(), 7.5: [1, 2], "mixed": [1, "x"], "one": [1], "scalar": 3, "": None}
+
+
+@pytest.mark.parametrize("odd", [odd_pandas, odd_polars, odd_arrow, odd_mapping])
+def test_columns_that_are_not_needed_may_be_called_and_hold_anything(odd) -> None:
+    with pytest.raises(DataError):
+        Task(odd())
+    new = prototype().like(odd())
+    assert new.features == ("x", "n", "k")
+    assert new.column("k").to_pylist() == ["a", "b"]
+    assert new.column("x").to_pylist() == [0.5, None]
+
+
+def test_columns_that_are_needed_are_still_checked_beside_odd_ones() -> None:
+    with pytest.raises(DataError, match="Column 'k' is missing") as lost:
+        prototype().like({"x": [1.0], "n": [1], "kk": [b"?"], 7.5: [1]})
+    assert "'kk', '7.5'" in lost.value.why
+    assert "'kk'" in lost.value.mend
+    twice = pd.concat([pd.DataFrame(new_data())] * 2, axis=1)
+    with pytest.raises(DataError, match="Several columns are called"):
+        prototype().like(twice)
+    with pytest.raises(DataError, match="'x' has the type binary"):
+        prototype().like({**new_data(), "x": [b"?", b"!"]})
+    with pytest.raises(DataError, match="X has a column 'y' already"):
+        prototype().like(({**new_data(), "y": ["u", "v"]}, ["u", "v"]))
+
+
+def test_rows_are_counted_where_no_column_is_needed() -> None:
+    task = Task({"y": [1.0, 2.0]}, target="y")
+    for new in ({"other": ["?", "!"]}, pd.DataFrame({"other": ["?", "!"]})):
+        assert len(task.like(new)) == 2
+
+
 def test_an_array_is_matched_by_place_and_width() -> None:
     task = Task({"a": [1.0, 2.0], "b": [3, 4], "y": ["u", "v"]}, target="y")
     new = task.like(np.array([[0.5, 7.0]]))

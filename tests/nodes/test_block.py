@@ -93,6 +93,22 @@ def test_a_token_among_what_varies_is_replaced_at_its_address() -> None:
     assert chosen == block(vary={"linear__out_features": [2, 1]}).as_graph()
 
 
+def test_a_token_inside_the_values_of_vary_is_set_by_its_address() -> None:
+    token = tune(2, 3)
+    graph = block(2, vary={"linear__out_features": [token, 4], "linear__bias": [True, False]})
+    graph = graph.as_graph()
+    assert graph.search_space() == {"block__vary__linear__out_features__0": token}
+    chosen = graph.with_params(block__vary__linear__out_features__0=3)
+    vary = {"linear__out_features": [3, 4], "linear__bias": [True, False]}
+    assert chosen == block(2, vary=vary).as_graph()
+    both = graph.with_params(
+        block__vary__linear__out_features__0=3, block__vary__linear__out_features__1=5
+    )
+    assert both["block"].vary["linear__out_features"] == (3, 5)
+    with pytest.raises(UnknownParameterError, match="vary__linear__out_features__7"):
+        graph.with_params(block__vary__linear__out_features__7=3)
+
+
 def test_the_graph_itself_may_be_a_token() -> None:
     open_block = nn("block", tune([nn("relu").as_graph(), nn("tanh").as_graph()]), n_blocks=2)
     graph = nn("linear", out_features=2) >> open_block

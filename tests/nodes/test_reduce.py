@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -10,10 +11,7 @@ from mlgraph_nodes.reduce import CollapseFactors, FixFactors, Pca, RemoveConstan
 
 
 def factor(values, levels, ordered=False):
-    codes = [None if value is None else levels.index(value) for value in values]
-    return pa.DictionaryArray.from_arrays(
-        pa.array(codes, pa.int32()), pa.array(levels, pa.string()), ordered=ordered
-    )
+    return pd.Categorical(values, levels, ordered)
 
 
 def run(node, **columns):

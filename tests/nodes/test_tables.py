@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.decomposition import PCA
@@ -69,8 +70,8 @@ def columns(seed: int = 0) -> dict[str, object]:
 
 
 def classification() -> Task:
-    codes = np.random.default_rng(1).integers(0, 3, N).astype(np.int32)
-    target = pa.DictionaryArray.from_arrays(pa.array(codes), ["c", "a", "b"])
+    codes = np.random.default_rng(1).integers(0, 3, N)
+    target = pd.Categorical.from_codes(codes, ["c", "a", "b"])
     return Task({**columns(), "target": target}, target="target")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from mlgraph.train.callback import Callback
 from mlgraph.train.running import Running
@@ -39,13 +39,6 @@ class Functions(Callback):
     on_predict_begin: Hook = None
     on_predict_batch_end: Hook = None
     on_predict_end: Hook = None
-
-    def __new__(cls, *args: Any, **params: Any) -> Self:
-        """Refuse a misspelled event by a text that says which ones there are."""
-        for name in params:
-            if name not in cls.field_names():
-                raise cls._unknown(name, cls.field_names())
-        return super().__new__(cls)
 
     def hook(self, event: str) -> Any:
         function = getattr(self, event)
