@@ -22,8 +22,11 @@ class CtrlC:
 
     def __init__(self) -> None:
         self.count = 0
+        self.is_heard = False
         self._waits = False
         self._is_due = False
+        self._patience: float | None = None
+        self._insists = False
 
     @contextmanager
     def heard(self) -> Iterator[CtrlC]:
@@ -33,19 +36,20 @@ class CtrlC:
             yield self
             return
         signal.signal(signal.SIGINT, self._hear)
+        self.is_heard = True
         try:
             yield self
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Let the first one wait while this block is run."""
-        self._waits = True
+    def deferred(self, patience: float | None = None) -> Iterator[None]:
+        """Let the first one wait while this block is run; if given, no more than some seconds."""
+        self._waits, self._patience = True, patience
         try:
             yield
         finally:
-            self._waits = False
+            self._waits, self._patience = False, None
 
     def raise_if_due(self) -> None:
         """Raise the first one, if it had to wait.
@@ -68,7 +72,25 @@ class CtrlC:
         self.count = 1
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._insists:
+            self._insists = False
+            if self._patience is not None:
+                self.raise_if_due()
+            return
         self.count += 1
         self._is_due = self.count == 1 and self._waits
         if not self._is_due:
             raise KeyboardInterrupt
+        if self._patience is not None:
+            timer = threading.Timer(self._patience, self._insist)
+            timer.daemon = True
+            timer.start()
+
+    def _insist(self) -> None:
+        """Remind the main thread, also if it sleeps, of one that has waited long enough."""
+        if self._is_due and self._patience is not None:
+            self._insists = True
+            if hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            else:  # on Windows, where only the process can be told
+                signal.raise_signal(signal.SIGINT)

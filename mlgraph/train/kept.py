@@ -1,8 +1,9 @@
-"""The last complete epoch of a run, kept in memory for the case that the next is interrupted."""
+"""A complete epoch of a run, kept in memory for the case that the next one is interrupted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -23,9 +24,20 @@ class Kept:
     """
 
     state: dict[str, Any] = attrs.field(factory=dict)
+    at: float = 0.0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the run was copied."""
+        return monotonic() - self.at
+
+    def is_of(self, run: Run) -> bool:
+        """Whether the copy is of the epoch that the run has just completed."""
+        return bool(self.state) and self.state["counters"]["epoch"] == run.epoch
 
     def keep(self, run: Run) -> None:
         """Copy the run as it is, into the tensors of the copy before."""
+        self.at = monotonic()
         self.state = copied(
             {
                 "counters": {name: getattr(run, name) for name in COUNTERS},

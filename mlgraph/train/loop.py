@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ from mlgraph.train.run import Run, Validation
 from mlgraph.train.running import Predicting
 from mlgraph.train.trainscores import clean_scores, listening, running_scores
 
+SHORT = 1.0  # seconds in which a run is copied once, however short its epochs are
+
 
 def train(
     run: Run,
@@ -41,7 +44,8 @@ def train(
     """Train until the plan is done, a callback stops it, or the user interrupts it.
 
     An interruption keeps the last complete epoch: its weights, and what callbacks remembered
-    then. A second one is raised.
+    then. Where epochs take less than a second, the one that runs is completed, or what was
+    trained in the last second is given up. A second interruption is raised.
 
     Args:
         run: The run.
@@ -137,10 +141,13 @@ def _epochs(run: Run, events: Mapping[str, Any], ctrl_c: CtrlC) -> None:
     complete.keep(run)
     try:
         while (run.step or run.epoch < run.plan.epochs) and not run.stopped:
-            _epoch(run, events)
+            # Where there is no copy of the epoch before, Ctrl-C waits until this one is complete.
+            with nullcontext() if complete.is_of(run) else ctrl_c.deferred(patience=SHORT):
+                _epoch(run, events)
             with ctrl_c.deferred():
                 _end_epoch(run, events)
-                complete.keep(run)
+                if complete.age >= SHORT or not ctrl_c.is_heard:
+                    complete.keep(run)
             ctrl_c.raise_if_due()
     except KeyboardInterrupt:
         ctrl_c.accept()

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mlgraph import StateError, Task, callback, nn, po
+from mlgraph.train import loop
 from mlgraph.train.callback import EVENTS, Callback
 from mlgraph.train.callbacks.functions import Functions
 from mlgraph.train.interrupt import CtrlC
@@ -67,6 +68,12 @@ def same(one, other):
     assert (one.epochs, one.best_epoch) == (other.epochs, other.best_epoch)
     for name, tensor in other.tensors.items():
         assert torch.equal(one.tensors[name], tensor), name
+
+
+@pytest.fixture(autouse=True)
+def long_epochs(monkeypatch):
+    """Every epoch counts as a long one, after which the run is copied."""
+    monkeypatch.setattr(loop, "SHORT", 0.0)
 
 
 INSIDE = [
@@ -237,6 +244,20 @@ def test_in_the_rest_of_an_epoch_that_was_resumed_there_is_nothing_to_go_on_from
     assert "an epoch that it had resumed" in str(caught.value)
 
 
+@pytest.mark.parametrize("event", INSIDE)
+def test_a_short_epoch_is_completed(event, monkeypatch):
+    monkeypatch.setattr(loop, "SHORT", 1e9)
+    stopped = graph(pressing(event, once=True)).fit(task(), valid=0.25, seed=3)
+    assert stopped.trained().interrupted
+    same(stopped, graph(epochs=4).fit(task(), valid=0.25, seed=3))
+
+
+def test_twice_ends_a_short_epoch_too(monkeypatch):
+    monkeypatch.setattr(loop, "SHORT", 1e9)
+    with pytest.raises(KeyboardInterrupt):
+        graph(pressing("on_batch_end", times=2)).fit(task(), valid=0.25, seed=3)
+
+
 # Who hears it
 
 
@@ -278,6 +299,7 @@ PROGRAM = """
 import sys, time
 sys.path.insert(0, {folder!r})
 import test_interrupt as t
+from mlgraph.train import loop
 from mlgraph.train.callbacks.functions import Functions
 
 def wait(run):
@@ -292,6 +314,7 @@ def end(run):
 def exit(run):
     print("exit", flush=True)
 
+loop.SHORT = {short}
 watch = Functions(on_batch_end=wait, on_train_end=end, on_exit=exit)
 fitted = t.graph(watch).fit(t.task(), valid=0.25, seed=3)
 print(fitted.trained().interrupted, fitted.trained().epochs, flush=True)
@@ -299,8 +322,8 @@ print(fitted.predict(t.task()).response.sum(), flush=True)
 """
 
 
-def program(ending=0):
-    code = PROGRAM.format(folder=str(Path(__file__).parent), ending=ending)
+def program(ending=0, short=0.0):
+    code = PROGRAM.format(folder=str(Path(__file__).parent), ending=ending, short=short)
     command = [sys.executable, "-c", textwrap.dedent(code)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -314,6 +337,16 @@ def test_a_process_that_gets_one_signal_ends_its_fit_and_goes_on():
     expected = three.predict(task()).response.sum()
     assert out.splitlines() == ["ending", "exit", "True 3", str(expected)], err
     assert process.returncode == 0
+
+
+def test_a_short_epoch_that_grows_long_is_waited_for_no_longer():
+    process = program(short=0.5)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    ending, left, (word, epochs), _ = map(
+        str.split, process.communicate(timeout=50)[0].splitlines()
+    )
+    assert (ending, left, word) == (["ending"], ["exit"], "True") and int(epochs) < 4
 
 
 def test_a_process_that_gets_two_signals_ends():

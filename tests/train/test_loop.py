@@ -244,7 +244,9 @@ def test_no_epochs_change_nothing():
 
 
 @pytest.mark.parametrize("event", [*STEP, "on_epoch_begin", "on_valid_batch_end"])
-def test_an_interruption_keeps_the_last_complete_epoch(event):
+def test_an_interruption_keeps_the_last_complete_epoch(event, monkeypatch):
+    monkeypatch.setattr("mlgraph.train.loop.SHORT", 0.0)
+
     def interrupt(run):
         if run.epoch == 3:
             raise KeyboardInterrupt

@@ -345,6 +345,7 @@ def test_interruption_keeps_the_last_complete_epoch(monkeypatch):
             raise KeyboardInterrupt
         return loss
 
+    monkeypatch.setattr(loop, "SHORT", 0.0)
     monkeypatch.setattr(loop, "_train_epoch", third_time_interrupted)
     stopped = linear(epochs=9).fit(regression_task(), seed=2).trained()
     monkeypatch.undo()
