@@ -262,6 +262,7 @@ def test_an_interruption_keeps_the_last_complete_epoch(event, monkeypatch):
 
 
 def test_an_interruption_between_two_epochs_loses_neither(monkeypatch):
+    monkeypatch.setattr("mlgraph.train.loop.SHORT", 0.0)
     from mlgraph.train.kept import Kept
 
     real = Kept.keep
