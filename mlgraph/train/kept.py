@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -24,12 +25,14 @@ class Kept:
     """
 
     state: dict[str, Any] = attrs.field(factory=dict)
-    at: float = 0.0
+    seconds: float = 0.0
 
-    @property
-    def age(self) -> float:
-        """Seconds since the run was copied."""
-        return monotonic() - self.at
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Count the seconds of training since the run was copied."""
+        begun = monotonic()
+        yield
+        self.seconds += monotonic() - begun
 
     def is_of(self, run: Run) -> bool:
         """Whether the copy is of the epoch that the run has just completed."""
@@ -37,7 +40,7 @@ class Kept:
 
     def keep(self, run: Run) -> None:
         """Copy the run as it is, into the tensors of the copy before."""
-        self.at = monotonic()
+        self.seconds = 0.0
         self.state = copied(
             {
                 "counters": {name: getattr(run, name) for name in COUNTERS},

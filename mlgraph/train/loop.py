@@ -33,7 +33,7 @@ from mlgraph.train.run import Run, Validation
 from mlgraph.train.running import Predicting
 from mlgraph.train.trainscores import clean_scores, listening, running_scores
 
-SHORT = 1.0  # seconds in which a run is copied once, however short its epochs are
+SHORT = 1.0  # seconds of training after which a run is copied, however short its epochs are
 
 
 def train(
@@ -142,11 +142,12 @@ def _epochs(run: Run, events: Mapping[str, Any], ctrl_c: CtrlC) -> None:
     try:
         while (run.step or run.epoch < run.plan.epochs) and not run.stopped:
             # Where there is no copy of the epoch before, Ctrl-C waits until this one is complete.
-            with nullcontext() if complete.is_of(run) else ctrl_c.deferred(patience=SHORT):
+            waiting = nullcontext() if complete.is_of(run) else ctrl_c.deferred(patience=SHORT)
+            with waiting, complete.training():
                 _epoch(run, events)
             with ctrl_c.deferred():
                 _end_epoch(run, events)
-                if complete.age >= SHORT or not ctrl_c.is_heard:
+                if complete.seconds >= SHORT or not ctrl_c.is_heard:
                     complete.keep(run)
             ctrl_c.raise_if_due()
     except KeyboardInterrupt:
