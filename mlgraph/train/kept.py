@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 import attrs
+import torch
 from torch import Tensor
 
 from mlgraph.errors import StateError
@@ -90,12 +91,10 @@ def copied(value: Any, old: Any = None) -> Any:
 
 
 def _copied_tensor(value: Tensor, old: Any) -> Tensor:
-    fits = isinstance(old, Tensor) and (old.shape, old.dtype, old.device) == (
-        value.shape,
-        value.dtype,
-        value.device,
-    )
-    return old.copy_(value) if fits else value.clone()
+    """A copy on the CPU: the memory of other devices is what networks are short of."""
+    if isinstance(old, Tensor) and (old.shape, old.dtype) == (value.shape, value.dtype):
+        return old.copy_(value)
+    return torch.empty_like(value, device="cpu").copy_(value)
 
 
 def _memories(run: Run) -> dict[str, Any]:
