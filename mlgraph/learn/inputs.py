@@ -173,7 +173,8 @@ def _keeps_types(estimator: Any, X: Any) -> bool:
 
 def _refuse_other_forms(estimator: Any, X: Any) -> None:
     """Refuse what graphs take and scikit-learn cannot: it indexes rows of tables of values."""
-    if isinstance(X, Frame | LazyTensor | Mapping):
+    is_sparse = hasattr(X, "tocsr")  # one form of sparse matrices is a dict, too
+    if isinstance(X, Frame | LazyTensor | Mapping) and not is_sparse:
         raise DataError(
             f"{type(estimator).__name__} takes an array or a data frame, not a {type(X).__name__}.",
             why="scikit-learn picks rows of tables of values, and has no tensors to be read later",
