@@ -76,6 +76,14 @@ def long_epochs(monkeypatch):
     monkeypatch.setattr(loop, "SHORT", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def python_hears():
+    """Ctrl-C is heard, also where the tests run in the background, and the shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 INSIDE = [
     "on_epoch_begin",
     "on_batch_begin",
@@ -296,7 +304,8 @@ def test_one_that_waits_is_raised_when_it_is_asked_for():
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {folder!r})
 import test_interrupt as t
 from mlgraph.train import loop
