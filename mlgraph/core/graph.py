@@ -181,28 +181,19 @@ class Graph(GraphViews, Composable):
         return check_network(self, specs, task=task)
 
     def as_classifier(self, **options: Any) -> Any:
-        """The graph as a scikit-learn classifier, for arrays and data frames.
-
-        Tasks, and tensors that are read later, are for the graph itself: ``graph.fit(task)``.
-        """
+        """The graph as a scikit-learn classifier, for arrays and data frames."""
         from mlgraph.learn.estimator import GraphClassifier
 
         return GraphClassifier(self, **options)
 
     def as_regressor(self, **options: Any) -> Any:
-        """The graph as a scikit-learn regressor, for arrays and data frames.
-
-        Tasks, and tensors that are read later, are for the graph itself: ``graph.fit(task)``.
-        """
+        """The graph as a scikit-learn regressor, for arrays and data frames."""
         from mlgraph.learn.estimator import GraphRegressor
 
         return GraphRegressor(self, **options)
 
     def as_transformer(self, **options: Any) -> Any:
-        """The graph as a scikit-learn transformer, for arrays and data frames.
-
-        Tasks, and tensors that are read later, are for the graph itself: ``graph.fit(task)``.
-        """
+        """The graph as a scikit-learn transformer, for arrays and data frames."""
         from mlgraph.learn.estimator import GraphTransformer
 
         return GraphTransformer(self, **options)
@@ -289,9 +280,8 @@ class FittedGraph:
     ) -> FittedGraph:
         """Train for more epochs: weights, optimizer and callbacks go on where the fit ended.
 
-        With the same data and ``valid``, it ends as if it had never been interrupted, also after
-        Ctrl-C; only that the last epoch of the fit was evaluated whatever ``eval_freq`` is. Nodes
-        before the trainer are not fitted anew.
+        With the same data and ``valid``, it ends as if it had never been interrupted; only that
+        the fit evaluated its last epoch. Nodes before the trainer are not fitted anew.
 
         Args:
             task: The same data, or others that fit the graph, with their target.

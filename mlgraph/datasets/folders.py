@@ -64,7 +64,7 @@ def image_folder(
         )
     files = [file for part in found.values() for file in part]
     codes = np.repeat(np.arange(len(found)), [len(part) for part in found.values()])
-    source = ImageFiles(files, mode, size=size, background=background, on_error=on_error)
+    source = ImageFiles(files, mode=mode, size=size, background=background, on_error=on_error)
     columns = {
         "image": LazyTensor.over(source),
         "class": categories(codes, classes),
@@ -117,7 +117,7 @@ def csv_of_paths(
     folder = table.parent if root is None else Path(root).expanduser()
     paths = _paths(task, path_column)
     files = [folder / path for path in paths]
-    source = ImageFiles(files, mode, size=size, background=background, on_error=on_error)
+    source = ImageFiles(files, mode=mode, size=size, background=background, on_error=on_error)
     return task.with_columns({path_column: LazyTensor.over(source)})
 
 

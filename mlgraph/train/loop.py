@@ -29,6 +29,7 @@ from mlgraph.train.callback import Callback, bound, predicting, with_ids
 from mlgraph.train.further import ended
 from mlgraph.train.interrupt import CtrlC
 from mlgraph.train.kept import Kept
+from mlgraph.train.lossfn import masses
 from mlgraph.train.run import Run, Validation
 from mlgraph.train.running import Predicting
 from mlgraph.train.trainscores import clean_scores, listening, running_scores
@@ -246,10 +247,11 @@ def _shares(run: Run) -> list[float] | None:
 
 def _weights(run: Run) -> Sequence[float]:
     """What each batch of this epoch weighs."""
-    if run.masses is None:
+    mass = masses(run.objective, run.batches)
+    if mass is None:
         return run.sizes
-    mass = run.masses if run.order is None else run.masses[run.order]
-    parts = mass[: sum(run.sizes)].split_with_sizes([*run.sizes])
+    visited = mass if run.order is None else mass[run.order]
+    parts = visited[: sum(run.sizes)].split_with_sizes([*run.sizes])
     found: list[float] = torch.stack([part.sum() for part in parts]).tolist()
     return found
 

@@ -110,8 +110,9 @@ def masses(objective: Any, batches: Any) -> Tensor | None:
     >>> masses(loss, TensorBatches((torch.zeros(2, 1),), target, weights, size=2))
     tensor([0.5000, 3.0000])
     """
-    inner = getattr(objective, "objective", objective)  # that of the members of an ensemble
-    of_class = inner.row_weights(batches.target)
+    while hasattr(objective, "objective"):  # that of an ensemble, or of several processes
+        objective = objective.objective
+    of_class = objective.row_weights(batches.target)
     if batches.weights is None:
         mass: Tensor | None = of_class
     else:

@@ -107,8 +107,6 @@ class Run:
         batch: The current batch.
         callbacks: The callbacks that take part, by id, in their order.
         states: The memory of each of them, by its id.
-        masses: The weight of each training row times that of its class, ``(rows,)``; None: all
-            weigh the same.
         may_resume: Whether it was asked to go on where another run was saved, if one was.
         is_resumed: Whether it goes on where another run was saved.
         is_continued: Whether it is to train further than the other run was meant to.
@@ -151,7 +149,6 @@ class Run:
     batch: Batch | None = None
     callbacks: dict[str, Callback] = attrs.field(factory=dict)
     states: dict[str, Any] = attrs.field(factory=dict)
-    masses: Tensor | None = None
     may_resume: bool = False
     is_resumed: bool = False
     is_continued: bool = False

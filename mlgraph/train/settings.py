@@ -155,10 +155,10 @@ class Settings(Node):
 
     def setup(self, descriptor: ModelDescriptor, ctx: Context) -> Setup:
         """Everything that can be decided before weights exist, every mistake at once."""
-        decided, *_ = every(
+        decided: Setup = every(
             partial(self.decided, descriptor, ctx), partial(check_output, descriptor)
-        )
-        return decided  # type: ignore[no-any-return]
+        )[0]
+        return decided
 
     def decided(self, descriptor: ModelDescriptor, ctx: Context) -> Setup:
         """The same, where the output of the network does not count."""

@@ -32,7 +32,6 @@ from mlgraph.train.encode import prediction
 from mlgraph.train.findings import every
 from mlgraph.train.further import continued, going_on, kept
 from mlgraph.train.loop import apply_network, history_columns, train
-from mlgraph.train.lossfn import masses
 from mlgraph.train.members import OfMembers, is_ensemble
 from mlgraph.train.metric import Metric
 from mlgraph.train.parallel.together import data_parallel
@@ -181,7 +180,6 @@ class Trainer(Settings):
             plan=self.plan(),
             seed=ctx.seed,
             may_resume=bool(self.resume),
-            masses=masses(objective, moved),
             validation=self._settled(self._validation(setup.metrics, descriptor, ctx, device)),
             training=train_scored(
                 setup.metrics_train,

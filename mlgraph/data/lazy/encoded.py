@@ -11,30 +11,39 @@ import attrs
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mlgraph.core.value import digest
-from mlgraph.data.lazy.decode import cause, check_mode
+from mlgraph.data.lazy.decode import cause
 from mlgraph.data.lazy.images import Images, unfit
-from mlgraph.data.lazy.source import OnError, ReadFailure, Rows, tensor_of
+from mlgraph.data.lazy.source import ReadFailure, Rows, tensor_of
 from mlgraph.errors import DataError
 
 
-@attrs.frozen(eq=False, slots=False, init=False)
+def _binary(data: Any) -> pa.ChunkedArray:
+    column = data if isinstance(data, pa.ChunkedArray) else pa.chunked_array([data])
+    known = (pat.is_binary, pat.is_large_binary, pat.is_fixed_size_binary, pat.is_binary_view)
+    if not any(test(column.type) for test in known):
+        raise DataError(
+            f"A column of {column.type} does not hold encoded images.",
+            why="a binary column is expected",
+        )
+    if column.null_count:
+        raise DataError(
+            "A lazy column cannot have missing images.",
+            why=f"{column.null_count} are missing",
+            mend="leave these rows out",
+        )
+    return column.cast(pa.large_binary())
+
+
+@attrs.frozen(eq=False, slots=False)
 class Encoded(Images):
     """A binary Arrow column of images (PNG, JPEG and others), decoded when asked for.
 
     Args:
-        data: The column.
-        mode: ``"RGB"``, ``"L"`` (grey), ``"RGBA"``, ``"LA"``, or ``"unchanged"``.
-        size: Height and width, where all images have the same; otherwise a name.
-        background: Colour on which what is transparent is put; only for ``"RGB"``.
-        on_error: Whether an image that cannot be read stops the run, or is left out and reported.
-        channels: How many channels are promised; only for ``"unchanged"``.
-        dtype: What pixels are converted to; without, all images must have 8 bits. Only for
-            ``"unchanged"``.
+        data: The column; how it is read is said as in ``Images``.
 
     Raises:
         DataError: This is no binary column, or an image is missing.
@@ -48,29 +57,7 @@ class Encoded(Images):
     torch.Size([3, 4, 5])
     """
 
-    data: pa.ChunkedArray
-
-    def __init__(
-        self,
-        data: Any,
-        mode: str = "RGB",
-        *,
-        size: tuple[int | str, int | str] | None = None,
-        background: str | None = None,
-        on_error: OnError = "raise",
-        channels: int | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        check_mode(mode, background)
-        self.__attrs_init__(
-            _binary(data),
-            mode=mode,
-            size=size,
-            background=background,
-            on_error=on_error,
-            channels=channels,
-            dtype=dtype,
-        )
+    data: pa.ChunkedArray = attrs.field(converter=_binary)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,23 +100,6 @@ class Encoded(Images):
     def _chunks(self) -> list[tuple[Tensor, NDArray[np.int64]]]:
         """For each chunk all bytes, and where each image starts; the last ends at the end."""
         return [_parts(chunk) for chunk in self.data.chunks]
-
-
-def _binary(data: Any) -> pa.ChunkedArray:
-    column = data if isinstance(data, pa.ChunkedArray) else pa.chunked_array([data])
-    known = (pat.is_binary, pat.is_large_binary, pat.is_fixed_size_binary, pat.is_binary_view)
-    if not any(test(column.type) for test in known):
-        raise DataError(
-            f"A column of {column.type} does not hold encoded images.",
-            why="a binary column is expected",
-        )
-    if column.null_count:
-        raise DataError(
-            "A lazy column cannot have missing images.",
-            why=f"{column.null_count} are missing",
-            mend="leave these rows out",
-        )
-    return column.cast(pa.large_binary())
 
 
 def _parts(chunk: pa.Array) -> tuple[Tensor, NDArray[np.int64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,33 @@ import torch
 from torch import Tensor
 
 from mlgraph.core.value import digest
-from mlgraph.data.lazy.decode import cause, check_mode
+from mlgraph.data.lazy.decode import cause
 from mlgraph.data.lazy.images import Images, unfit
-from mlgraph.data.lazy.source import OnError, ReadFailure, Rows
+from mlgraph.data.lazy.source import ReadFailure, Rows
 from mlgraph.errors import DataError
 
 
-@attrs.frozen(eq=False, slots=False, init=False)
+def _absolute(paths: Any) -> pa.Array:
+    if isinstance(paths, pa.ChunkedArray):
+        paths = paths.combine_chunks()
+    given = paths.to_pylist() if isinstance(paths, pa.Array) else list(paths)
+    bad = next((i for i, path in enumerate(given) if not isinstance(path, str | Path)), None)
+    if bad is not None:
+        raise DataError(
+            f"Row {bad} of a column of image files has no path.",
+            why=f"it is {given[bad]!r}",
+            mend="leave this row out",
+        )
+    return pa.array([os.path.abspath(path) for path in given], pa.large_string())
+
+
+@attrs.frozen(eq=False, slots=False)
 class ImageFiles(Images):
     """A list of image files, one per row; it travels to other processes as paths.
 
     Args:
-        paths: The files; none is opened before it is asked for.
-        mode: ``"RGB"``, ``"L"`` (grey), ``"RGBA"``, ``"LA"``, or ``"unchanged"``.
-        size: Height and width, where all images have the same; otherwise a name.
-        background: Colour on which what is transparent is put; only for ``"RGB"``.
-        on_error: Whether an image that cannot be read stops the run, or is left out and reported.
-        channels: How many channels are promised; only for ``"unchanged"``.
-        dtype: What pixels are converted to; without, all images must have 8 bits. Only for
-            ``"unchanged"``.
+        paths: The files, none of which is opened before it is asked for; how they are read is
+            said as in ``Images``.
 
     Raises:
         DataError: A path is missing.
@@ -43,29 +51,7 @@ class ImageFiles(Images):
     (batch, 3, height, width) uint8
     """
 
-    paths: pa.Array
-
-    def __init__(
-        self,
-        paths: Iterable[str | Path] | pa.Array,
-        mode: str = "RGB",
-        *,
-        size: tuple[int | str, int | str] | None = None,
-        background: str | None = None,
-        on_error: OnError = "raise",
-        channels: int | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        check_mode(mode, background)
-        self.__attrs_init__(
-            _absolute(paths),
-            mode=mode,
-            size=size,
-            background=background,
-            on_error=on_error,
-            channels=channels,
-            dtype=dtype,
-        )
+    paths: pa.Array = attrs.field(converter=_absolute)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -81,20 +67,6 @@ class ImageFiles(Images):
 
     def failure(self, row: int, problem: Exception) -> ReadFailure:
         return _failure(row, self.paths[row].as_py(), problem)
-
-
-def _absolute(paths: Any) -> pa.Array:
-    if isinstance(paths, pa.ChunkedArray):
-        paths = paths.combine_chunks()
-    given = paths.to_pylist() if isinstance(paths, pa.Array) else list(paths)
-    bad = next((i for i, path in enumerate(given) if not isinstance(path, str | Path)), None)
-    if bad is not None:
-        raise DataError(
-            f"Row {bad} of a column of image files has no path.",
-            why=f"it is {given[bad]!r}",
-            mend="leave this row out",
-        )
-    return pa.array([os.path.abspath(path) for path in given], pa.large_string())
 
 
 def _stamped(path: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mlgraph.data.lazy.cast import cast
-from mlgraph.data.lazy.decode import CHANNELS, decoder
+from mlgraph.data.lazy.decode import CHANNELS, check_mode, decoder
 from mlgraph.data.lazy.source import Fetched, OnError, ReadFailure, Rows, Source, stacked_if
 from mlgraph.errors import DataError
 from mlgraph.tensor.spec import TensorSpec
@@ -31,16 +31,22 @@ class Images(Source):
         dtype: What pixels are converted to; without, all images must have 8 bits. Only for
             ``"unchanged"``.
 
+    Raises:
+        ConfigError: There is no such mode.
+
     >>> issubclass(Images, Source)
     True
     """
 
-    mode: str
-    size: tuple[int | str, int | str] | None
-    background: str | None
-    on_error: OnError
+    mode: str = "RGB"
+    size: tuple[int | str, int | str] | None = None
+    background: str | None = None
+    on_error: OnError = "raise"
     channels: int | None = None
     dtype: torch.dtype | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_mode(self.mode, self.background)
 
     @cached_property
     def spec(self) -> TensorSpec:

@@ -179,7 +179,7 @@ def _images(
     size = _size(shape, mode)
     return made(
         given,
-        mode,
+        mode=mode,
         size=size,
         background=background,
         on_error=on_error,

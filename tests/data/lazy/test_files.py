@@ -29,7 +29,7 @@ def test_images_of_a_promised_size_are_stacked(images):
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGBA", 4), ("LA", 2), ("unchanged", 3)])
 def test_the_mode_says_which_channels_there_are(images, mode, channels):
     paths, _ = images
-    assert ImageFiles(paths, mode).fetch(ROWS)[0].shape == (channels, 4, 6)
+    assert ImageFiles(paths, mode=mode).fetch(ROWS)[0].shape == (channels, 4, 6)
 
 
 def test_nothing_is_opened_before_it_is_asked_for(tmp_path):
@@ -90,7 +90,7 @@ def test_the_fingerprint_follows_files_and_mode(images):
     paths, _ = images
     one = ImageFiles(paths)
     assert one.fingerprint == ImageFiles(paths).fingerprint
-    assert one.fingerprint != ImageFiles(paths, "L").fingerprint
+    assert one.fingerprint != ImageFiles(paths, mode="L").fingerprint
     os.utime(paths[0], ns=(1, 1))
     assert one.fingerprint != ImageFiles(paths).fingerprint
 
@@ -102,5 +102,5 @@ def test_a_missing_path_is_refused():
 
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ConfigError, match="mode='RBG'") as caught:
-        ImageFiles(["a.png"], "RBG")
+        ImageFiles(["a.png"], mode="RBG")
     assert "'RGB'" in caught.value.mend
