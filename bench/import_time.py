@@ -1,8 +1,9 @@
-"""How long ``import mlgraph`` takes next to ``import torch``, and building a long chain.
+"""How long ``import mlgraph`` takes next to ``import torch``, and a long chain to build and check.
 
 Imports are timed in fresh processes, in turn; a pair of neighbours gives a ratio, of which the
 median is reported (``--clock cpu`` leaves out the time in which a busy machine, or the disk, kept
-the process waiting). Building a chain must be linear in the number of nodes.
+the process waiting). The package is compiled before, as
+installing compiles it. Building a chain and checking it must be linear in the number of nodes.
 
     python bench/import_time.py            # 11 pairs; chains of 1,000 to 4,000 nodes
     python bench/import_time.py --quick    # 3 pairs; chains of 250 to 1,000 nodes
@@ -14,11 +15,16 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from functools import reduce
+from compileall import compile_dir
+from functools import partial, reduce
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import mlgraph
+import mlgraph_nodes
 from bench.table import show, verdict
+from mlgraph import Graph, chain, datasets, nn, po
 
 HEAVY = ("lightning", "matplotlib", "optuna", "pandas", "polars", "scipy", "sklearn", "torchvision")
 CLOCKS = {"wall": "perf_counter", "cpu": "process_time"}
@@ -40,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare_imports(pairs: int, clock: str) -> list[Target]:
     """Time both imports, and see what the one of mlgraph loads."""
-    in_python("import mlgraph")  # compiles, and warms the file cache
+    for package in (mlgraph, mlgraph_nodes):
+        compile_dir(Path(package.__file__).parent, quiet=1)
+    in_python("import mlgraph")  # warms the file cache
     seconds = [[import_seconds(name, clock) for name in ("torch", "mlgraph")] for _ in range(pairs)]
     ratio = median(mlgraph / torch for torch, mlgraph in seconds)
     columns = [list(column) for column in zip(*seconds, strict=True)]
@@ -62,13 +70,16 @@ def compare_imports(pairs: int, clock: str) -> list[Target]:
 
 
 def compare_chains(nodes: int) -> list[Target]:
-    """Build chains of this many nodes, twice and four times as many, in two ways."""
+    """Build chains of this many nodes, twice and four times as many, in two ways; check them."""
     sizes = (nodes, 2 * nodes, 4 * nodes)
-    build(10)  # loads the catalogue
-    rows = {}
-    for name, way in {"chain(*nodes)": build, "graph >> node": build_by_hand}.items():
-        rows[name] = [min(_seconds(way, n) for _ in range(3)) for n in sizes]
-    head = ["seconds to build", *(f"{n:,} nodes" for n in sizes)]
+    check_seconds(10)  # loads the catalogue
+    ways = {
+        "chain(*nodes)": partial(_seconds, build),
+        "graph >> node": partial(_seconds, build_by_hand),
+        "check(task)": check_seconds,
+    }
+    rows = {name: [min(way(n) for _ in range(3)) for n in sizes] for name, way in ways.items()}
+    head = ["seconds of", *(f"{n:,} nodes" for n in sizes)]
     show(head, [[name, *found] for name, found in rows.items()], "chains of linear layers")
     targets = []
     for name, (small, middle, large) in rows.items():
@@ -79,19 +90,22 @@ def compare_chains(nodes: int) -> list[Target]:
     return targets
 
 
-def build(n: int) -> object:
+def build(n: int) -> Graph:
     """A chain of layers, made from a list."""
-    from mlgraph import chain, nn
-
     return chain(*(nn("linear", out_features=8) for _ in range(n)))
 
 
-def build_by_hand(n: int) -> object:
+def build_by_hand(n: int) -> Graph:
     """The same chain, one ``>>`` after the other, all graphs on the way alive in turn."""
-    from mlgraph import nn
-
     first = nn("linear", out_features=8).as_graph()
     return reduce(lambda graph, _: graph >> nn("linear", out_features=8), range(n - 1), first)
+
+
+def check_seconds(n: int) -> float:
+    """Seconds in which a workflow with a chain of layers is checked, shapes included."""
+    graph = po("ingress_num") >> build(n) >> nn("head") >> po("torch_model", epochs=1)
+    task = datasets.iris()
+    return _seconds(lambda _: graph.check(task), n)
 
 
 def import_seconds(module: str, clock: str) -> float:
