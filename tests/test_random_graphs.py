@@ -252,6 +252,7 @@ KNOWN: dict[str, list[str]] = {
     "torch_optimizer.optimizer": ["'adamw'", "'sgd'", "'adam'", "'rmsprop'", "'sparse_adam'"],
     "torch_optimizer.options": ["{}", "{'lr': 0.1}", "{'lr': 1e20}", "{'lr': -1}"],
     "torch_model.num_workers": ["0", "'auto'"],  # of too many torch warns
+    "text_embedding.model": ["'/no/such/folder'"],
     "torch_model.pin_memory": ["False", "'auto'"],
     "torch_model.metrics": ["[]", "'accuracy'", "['rmse', 'mae']", "['log_loss']", "agree"],
     "torch_model.monitor": ["None", "'valid_loss'", "'accuracy'"],

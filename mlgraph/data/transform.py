@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
+from mlgraph.data.arrays import plain
 from mlgraph.data.chosen import ColumnsNode
 from mlgraph.data.column import Column
 from mlgraph.data.ingest import to_column
@@ -45,6 +46,7 @@ class TaskTransform(ColumnsNode):
     Args:
         columns: The columns to work on, by default all that the node accepts.
 
+    >>> from mlgraph.data.arrays import numbers
     >>> class Total(TaskTransform):
     ...     accepts = NUMERIC
     ...
@@ -103,6 +105,7 @@ class TaskTransform(ColumnsNode):
 class ColumnTransform(TaskTransform):
     """A node that changes every column on its own; results stand where their column stood.
 
+    >>> from mlgraph.data.arrays import numbers
     >>> class Double(ColumnTransform):
     ...     accepts = NUMERIC
     ...
@@ -225,61 +228,6 @@ def placed(results: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[s
     for name, values in results.items():
         parts[name if name in parts else names[0]][name] = values
     return parts
-
-
-def plain(values: Any) -> pa.Array:
-    """A column of a table as one array.
-
-    >>> plain(pa.chunked_array([[1], [2]])).to_pylist()
-    [1, 2]
-    """
-    if not isinstance(values, pa.ChunkedArray):
-        return values
-    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
-
-
-def numbers(values: Any) -> NDArray[np.float64]:
-    """The values of a numeric or boolean column as float64, missing ones as NaN.
-
-    >>> numbers(pa.array([1, None]))
-    array([ 1., nan])
-    """
-    floats = values.cast(pa.float64(), safe=False)
-    options = {} if isinstance(values, pa.ChunkedArray) else {"zero_copy_only": False}
-    return np.asarray(floats.to_numpy(**options), dtype=np.float64)
-
-
-def levels_of(values: pa.Array) -> tuple[str, ...]:
-    """The levels of a category column, unused ones included.
-
-    >>> levels_of(pa.array(["u", "v"]).dictionary_encode())
-    ('u', 'v')
-    """
-    return tuple(values.dictionary.to_pylist())
-
-
-def codes_among(values: pa.Array, levels: Sequence[str]) -> NDArray[np.int64]:
-    """Places of the values of a category or string column among levels, -1 where not found.
-
-    >>> codes_among(pa.array(["v", None, "x"]), ["u", "v"])
-    array([ 1, -1, -1])
-    """
-    place = {level: i for i, level in enumerate(levels)}
-    encoded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
-    table = [place.get(word, -1) for word in levels_of(encoded)]
-    places = np.array([*table, -1], dtype=np.int64)
-    found: NDArray[np.int64] = places[encoded.indices.fill_null(len(table)).to_numpy()]
-    return found
-
-
-def category(codes: NDArray[np.int64], levels: Sequence[str], ordered: bool = False) -> pa.Array:
-    """A category column from codes (-1 where missing) and levels.
-
-    >>> category(np.array([1, -1]), ["a", "b"]).to_pylist()
-    ['b', None]
-    """
-    indices = pa.array(codes.astype(np.int32), mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(levels, pa.string()), ordered=ordered)
 
 
 def _replaced(task: Task, results: _Results) -> Task:

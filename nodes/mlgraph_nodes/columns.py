@@ -15,17 +15,11 @@ from mlgraph.core.base import Context
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.port import Port
+from mlgraph.data.arrays import category, plain
 from mlgraph.data.column import Column
 from mlgraph.data.selector import Selector
 from mlgraph.data.task import Task
-from mlgraph.data.transform import (
-    ColumnTransform,
-    TaskTransform,
-    category,
-    layout_of,
-    plain,
-    restored,
-)
+from mlgraph.data.transform import ColumnTransform, TaskTransform, layout_of, restored
 from mlgraph.errors import ConfigError, DataError, GraphError, UnknownColumnError, listing
 
 

@@ -12,8 +12,9 @@ import pyarrow.types as pat
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
+from mlgraph.data.arrays import numbers
 from mlgraph.data.task import Task
-from mlgraph.data.transform import ColumnTransform, numbers
+from mlgraph.data.transform import ColumnTransform
 
 
 class DateFeatures(ColumnTransform):

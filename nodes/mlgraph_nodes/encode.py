@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
+from mlgraph.data.arrays import codes_among, levels_of, numbers
 from mlgraph.data.task import Task
-from mlgraph.data.transform import ColumnTransform, codes_among, levels_of, numbers
+from mlgraph.data.transform import ColumnTransform
 from mlgraph.errors import DataError, did_you_mean, listing
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from mlgraph.core.param import Token
 from mlgraph.core.value import FrozenDict, freeze, lasting
+from mlgraph.data.arrays import numbers
 from mlgraph.data.column import feature_type
-from mlgraph.data.transform import numbers
 from mlgraph.errors import ConfigError, DataError, listing
 
 # A sparse result is made dense up to this many cells (0.4 GB).

@@ -11,7 +11,7 @@ import pyarrow.types as pat
 from numpy.typing import NDArray
 
 from mlgraph.core.value import digest
-from mlgraph.data.transform import category, codes_among, levels_of
+from mlgraph.data.arrays import category, codes_among, levels_of
 
 MISSING = ".MISSING"
 _INT64 = np.iinfo(np.int64)

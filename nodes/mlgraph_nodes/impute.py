@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
+from mlgraph.data.arrays import levels_of, plain
 from mlgraph.data.column import feature_type
 from mlgraph.data.task import Task
-from mlgraph.data.transform import NUMERIC, ColumnTransform, levels_of, plain
+from mlgraph.data.transform import NUMERIC, ColumnTransform
 from mlgraph.errors import DataError
 from mlgraph_nodes.filling import (
     MISSING,

@@ -13,18 +13,10 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
+from mlgraph.data.arrays import category, codes_among, levels_of, numbers, plain
 from mlgraph.data.chosen import selector
 from mlgraph.data.task import Task
-from mlgraph.data.transform import (
-    NUMERIC,
-    ColumnTransform,
-    TaskTransform,
-    category,
-    codes_among,
-    levels_of,
-    numbers,
-    plain,
-)
+from mlgraph.data.transform import NUMERIC, ColumnTransform, TaskTransform
 from mlgraph.errors import DataError, listing
 from mlgraph_nodes.columns import KeepColumns
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
+from mlgraph.data.arrays import numbers
 from mlgraph.data.task import Task
-from mlgraph.data.transform import NUMERIC, ColumnTransform, numbers
+from mlgraph.data.transform import NUMERIC, ColumnTransform
 from mlgraph.errors import ConfigError
 
 # Makes the median absolute deviation an estimate of the standard deviation of a normal.

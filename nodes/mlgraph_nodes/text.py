@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mlgraph.core.base import Context
 from mlgraph.core.param import param
+from mlgraph.data.arrays import tensors
 from mlgraph.data.task import Task
 from mlgraph.data.transform import ColumnTransform
 from mlgraph.errors import ConfigError, DataError
@@ -53,7 +54,7 @@ class _Text(ColumnTransform):
     def transform_column(self, state: Any, name: str, values: pa.Array) -> Mapping[str, Any]:
         made = self.numbers(state, _texts(values))
         small = made.astype(np.float32)
-        return {name: _tensors(small.toarray() if hasattr(small, "toarray") else small)}
+        return {name: tensors(small.toarray() if hasattr(small, "toarray") else small)}
 
     def _shared(self) -> dict[str, Any]:
         """Parameters that scikit-learn's vectorizers have in common."""
@@ -208,13 +209,6 @@ class TextTfidf(_Text):
 def _texts(values: pa.Array) -> Texts:
     texts: Texts = pc.fill_null(values, "").to_numpy(zero_copy_only=False)
     return texts
-
-
-def _tensors(matrix: NDArray[np.float32]) -> pa.Array:
-    """A tensor ``(n,)`` per row, also of no rows."""
-    n = matrix.shape[1]
-    rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), n)
-    return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), [n]), rows)
 
 
 def _no_words(name: str, why: str) -> DataError:

@@ -1,21 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
+from mlgraph.data.arrays import numbers
 from mlgraph.data.select import sel
 from mlgraph.data.task import Task
-from mlgraph.data.transform import (
-    NUMERIC,
-    ColumnTransform,
-    RowTransform,
-    TaskTransform,
-    category,
-    codes_among,
-    numbers,
-    plain,
-)
+from mlgraph.data.transform import NUMERIC, ColumnTransform, RowTransform, TaskTransform
 from mlgraph.errors import ConfigError, DataError, UnknownColumnError
 
 
@@ -178,22 +169,3 @@ def test_a_row_transform_changes_rows_in_the_fit_only():
     fitted = Backwards().as_graph().fit(data)
     assert fitted.outputs["backwards.output"].row_ids.tolist() == [1, 0]
     assert fitted.predict(data).row_ids.tolist() == [0, 1]
-
-
-def test_codes_are_found_by_level_whatever_the_order():
-    values = pa.array(["v", None, "u", "w"]).dictionary_encode()
-    assert codes_among(values, ["u", "v"]).tolist() == [1, -1, 0, -1]
-
-
-def test_codes_of_a_slice_are_those_of_its_rows():
-    values = pa.array(["v", None, "u", "w"]).dictionary_encode().slice(1, 2)
-    assert codes_among(values, ["u", "v"]).tolist() == [-1, 0]
-
-
-def test_a_category_of_no_levels_is_all_missing():
-    assert category(np.array([-1, -1]), []).to_pylist() == [None, None]
-
-
-def test_several_chunks_become_one_array():
-    chunks = pa.chunked_array([["u"], ["v", None]])
-    assert plain(chunks).to_pylist() == ["u", "v", None]

@@ -8,11 +8,13 @@ which that does not do has an example below, or the test fails and says so.
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.util
 import json
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ def _module(name: str) -> Any:
 
 
 fresh = _module("fresh")
+sentences = _module("sentences")
 FRESH = Path(__file__).with_name("fresh.py")
 
 OFFERS = catalogue().offers
@@ -89,6 +92,7 @@ MIXED = tuple(
     )
 )
 SCALED = TargetScale()
+KEPT: list[tempfile.TemporaryDirectory[str]] = []
 NUMBERS = sel.names("whole", "count")
 # All kinds of columns, or those that many nodes can work with only.
 TASKS = (*MIXED, MIXED[0].select(["whole", "count"]), MIXED[0].select(["flag", "word"]))
@@ -101,6 +105,13 @@ TENSORS = Task(
     },
     target="y",
 )
+
+
+@functools.cache
+def sentence_model() -> str:
+    """The folder of a small model; it is there as long as the tests run."""
+    KEPT.append(tempfile.TemporaryDirectory())
+    return sentences.model(Path(KEPT[-1].name))
 
 
 def trained_by(*layers: Any, columns: Any = NUMBERS, head: bool = True) -> Graph:
@@ -137,6 +148,7 @@ EXAMPLES: dict[str, Callable[[], Graph | Node]] = {
     "nn_skip": lambda: trained_by(nn("skip", nn("linear", 2))),
     "nn_tied": lambda: trained_by(nn("tied", nn("linear", 2), name="tower")),
     "renamecolumns": lambda: po("renamecolumns", names={"number": "n"}),
+    "text_embedding": lambda: po("text_embedding", model=sentence_model()),
     "select": lambda: po("select", columns=sel.type("float") - sel.names("whole")),
     "drop": lambda: po("drop", columns=["number"]),
     "sklearn": lambda: po("sklearn", StandardScaler(), columns=NUMBERS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from pathlib import Path
@@ -10,29 +9,11 @@ from typing import Any
 
 import attrs
 
+from mlgraph.core.extra import needed
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
 from mlgraph.train.running import Running
-
-
-def needed(callback: Callback, module: str, extra: str) -> Any:
-    """A module that may not be installed.
-
-    Raises:
-        ConfigError: It is not; names the extra.
-
-    >>> needed(Callback(), "math", "plot").floor(1.5)
-    1
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"{callback.call_name()} needs a package that is not installed.",
-            why=str(error),
-            mend=f'pip install "mlgraph[{extra}]"',
-        ) from error
 
 
 @attrs.define(eq=False)
