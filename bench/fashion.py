@@ -4,7 +4,9 @@
 A network of two convolutions, written as a graph, is trained for three epochs. The same is done
 with the images as PNG in a Parquet file, and has to give the same numbers. Memory is the peak of
 the resident set of a process of its own that does only this, beyond what it had before the task
-was made, with torch, torchvision and a small fit and prediction with other data behind it.
+was made, with torch, torchvision and a small fit and prediction with other data behind it. Memory
+that was freed counts as free: the allocator of glibc is told to give large blocks back at once, or
+it keeps 20 to 40 MB more or less of the activations, at random.
 
     python bench/fashion.py                  # about 5 minutes on two cores
     python bench/fashion.py --rows 5000      # a look
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -109,8 +112,9 @@ def apart(kind: str, given: argparse.Namespace, parquet: Path) -> dict[str, floa
     options += ["--rows", str(given.rows)] if given.rows else []
     command = [sys.executable, "-m", "bench.fashion", "--measure", kind, "--parquet", str(parquet)]
     root = Path(__file__).resolve().parents[1]
+    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**17)}
     done = subprocess.run(
-        [*command, *options], cwd=root, check=True, stdout=subprocess.PIPE, text=True
+        [*command, *options], cwd=root, env=env, check=True, stdout=subprocess.PIPE, text=True
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

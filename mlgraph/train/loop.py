@@ -27,8 +27,10 @@ from mlgraph.errors import DataError
 from mlgraph.net.network import direct
 from mlgraph.train.callback import Callback, bound, predicting, with_ids
 from mlgraph.train.further import ended
+from mlgraph.train.gathered import Gathered
 from mlgraph.train.interrupt import CtrlC
 from mlgraph.train.kept import Kept
+from mlgraph.train.losses import Losses
 from mlgraph.train.lossfn import masses
 from mlgraph.train.run import Run, Validation
 from mlgraph.train.running import Predicting
@@ -166,7 +168,7 @@ def _epoch(run: Run, events: Mapping[str, Any]) -> None:
     """The next epoch, or the rest of one that another run began."""
     if run.step == 0:
         run.epoch += 1
-        run.losses, run.outputs = [], []
+        run.losses, run.outputs = Losses(), Gathered(run.batches.rows)
         _emit(events["on_epoch_begin"])
     run.scores = {"train_loss": _train_epoch(run, events), **running_scores(run)}
     if run.is_due and run.validation is None:
@@ -212,10 +214,10 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
                 loss = objective(output, batch.target)
             else:
                 loss = objective.weighted(output, batch.target, batch.weights)
-            losses.append(loss.detach())
+            losses.add(loss.detach())
             differentiate(loss if shares is None else loss * shares[run.step - 1])
         else:  # none of its rows can be read; it counts as a batch of no rows
-            losses.append(losses[-1] if losses else torch.zeros((), device=run.batches.device))
+            losses.add(losses.last if losses else torch.zeros((), device=run.batches.device))
         updated = shares is None or run.has_updated
         if updated and learned:
             _emit(backward)
@@ -224,7 +226,7 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
         if run.is_halted:
             break
     run.steps.check(run.epoch)
-    return _mean_loss(run, losses)
+    return _mean_loss(run)
 
 
 def _visited(run: Run) -> tuple[Tensor | None, list[int]]:
@@ -256,12 +258,12 @@ def _weights(run: Run) -> Sequence[float]:
     return found
 
 
-def _mean_loss(run: Run, losses: list[Tensor]) -> float:
+def _mean_loss(run: Run) -> float:
     """The mean over rows; read from the device once per epoch."""
-    values = torch.stack(losses).double().cpu()
+    values = run.losses.all().double().cpu()
     if not bool(values.isfinite().all()):
         raise _not_finite(run, values)
-    counts = torch.tensor(run.batches.counts(run.sizes)[: len(losses)], dtype=torch.float64)
+    counts = torch.tensor(run.batches.counts(run.sizes)[: len(values)], dtype=torch.float64)
     return float((values * counts).sum() / counts.sum())
 
 
@@ -280,15 +282,15 @@ def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> di
     """Loss and metrics on the validation data."""
     begin, end = events["on_valid_batch_begin"], events["on_valid_batch_end"]
     forward = run.forward or run.network
-    outputs: list[Tensor] = []
+    outputs = Gathered(validation.batches.rows)
     run.network.eval()
     with torch.no_grad():
         for batch in with_rows(validation.batches.epoch()):
             run.batch = batch
             _emit(begin)
-            outputs.append(forward(*batch.inputs))
+            outputs.add(forward(*batch.inputs))
             _emit(end)
-        output = validation.whole(torch.cat(outputs))
+        output = validation.whole(outputs.all())
         loss = _whole_loss(run.objective, output, validation.batches)
     run.network.train()
     return {"valid_loss": loss, **validation.scorer(output, validation.batches.kept)}
@@ -326,16 +328,16 @@ def apply_network(
     network.eval()
     run = Predicting(network, batches)
     events = predicting(callbacks, run)
-    outputs: list[Tensor] = []
+    outputs = Gathered(batches.rows, torch.device("cpu"))
     with torch.inference_mode():
         _emit(events["on_predict_begin"])
         for run.batch in with_rows(batches.epoch()):
             run.step += 1
             run.output = (forward or network)(*run.batch.inputs)
-            outputs.append(run.output.cpu())
+            outputs.add(run.output)
             _emit(events["on_predict_batch_end"])
         _emit(events["on_predict_end"])
-        return torch.cat(outputs)
+        return outputs.all()
 
 
 def _emit(event: tuple[Callable[[], None], ...]) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from mlgraph.data.batch import Batch, Batches
 from mlgraph.train.callback import Callback
+from mlgraph.train.gathered import Gathered
+from mlgraph.train.losses import Losses
 from mlgraph.train.sampling import Sampling
 from mlgraph.train.steps import Steps
 
@@ -137,8 +139,8 @@ class Run:
     epoch: int = 0
     step: int = 0
     global_step: int = 0
-    losses: list[Tensor] = attrs.field(factory=list)
-    outputs: list[Tensor] = attrs.field(factory=list)
+    losses: Losses = attrs.field(factory=Losses)
+    outputs: Gathered = attrs.field(factory=Gathered)
     order: Tensor | None = None
     sizes: Sequence[int] = ()
     scores: dict[str, float] = attrs.field(factory=dict)
@@ -165,7 +167,11 @@ class Run:
     @property
     def loss(self) -> Tensor:
         """The loss of the last step, ``()``, on the device."""
-        return self.losses[-1]
+        return self.losses.last
+
+    @loss.setter
+    def loss(self, loss: Tensor) -> None:
+        self.losses.last = loss
 
     @property
     def steps_per_epoch(self) -> int:

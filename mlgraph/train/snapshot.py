@@ -23,6 +23,8 @@ from mlgraph.core.value import canonical, digest
 from mlgraph.errors import StateError, listing
 from mlgraph.train import memory
 from mlgraph.train.callback import Callback, key_of
+from mlgraph.train.gathered import Gathered
+from mlgraph.train.losses import Losses
 from mlgraph.train.run import Run
 
 COUNTERS = ("epoch", "step", "global_step", "best_epoch", "stopped", "is_halted")
@@ -45,8 +47,8 @@ def taken(run: Run) -> dict[str, Any]:
         "scores": dict(run.scores),
         "history": [dict(row) for row in run.history],
         # Between two epochs they are those of the last one, which nobody needs any more.
-        "losses": torch.stack(run.losses).cpu() if run.step else torch.empty(0),
-        "outputs": torch.cat(run.outputs).cpu() if run.step and run.outputs else torch.empty(0),
+        "losses": run.losses.all().cpu() if run.step else torch.empty(0),
+        "outputs": run.outputs.all().cpu() if run.step and run.outputs.count else torch.empty(0),
         "lost": list(run.batches.lost) if run.step else [],
         "network": run.network.state_dict(),
         "trainable": trainable(run.network),
@@ -78,8 +80,9 @@ def put_back(run: Run, saved: Mapping[str, Any]) -> None:
         setattr(run, name, saved[name])
     device = next(iter(run.network.parameters())).device
     run.scores, run.history = dict(saved["scores"]), [dict(row) for row in saved["history"]]
-    run.losses = list(saved["losses"].to(device).unbind())
-    run.outputs = [saved["outputs"].to(device)] if len(saved["outputs"]) else []
+    run.losses = Losses.of(saved["losses"].to(device))
+    outputs = saved["outputs"].to(device)
+    run.outputs = Gathered.of(outputs) if len(outputs) else Gathered(run.batches.rows)
     run.batches.lose(saved["lost"])
     set_streams(run, saved["random"])
 

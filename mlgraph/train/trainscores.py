@@ -1,7 +1,7 @@
 """Scores of training rows: of the outputs as they come in an epoch, or of a pass after it.
 
 Running scores are those of a network that learns meanwhile, with dropout at work; they cost one
-reference per step. Clean scores are those of the network at the end of the epoch, in eval mode;
+copy per step. Clean scores are those of the network at the end of the epoch, in eval mode;
 they cost a pass over the rows, and only in epochs that are evaluated.
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mlgraph.data.batch import with_rows
+from mlgraph.train.gathered import Gathered
 from mlgraph.train.run import Run
 
 
@@ -30,7 +31,7 @@ def listening(forward: Callable[..., Any], run: Run) -> Callable[..., Any]:
 
     def noting(*inputs: Tensor) -> Tensor:
         output: Tensor = forward(*inputs)
-        outputs.append(output.detach())
+        outputs.add(output)
         return output
 
     return noting
@@ -50,7 +51,7 @@ def running_scores(run: Run) -> dict[str, float]:
     places = torch.arange(count) if run.order is None else run.order[:count].cpu()
     kept = run.batches.kept
     places = places if kept is None else places[torch.from_numpy(kept[kept < count])]
-    return dict(training.scorer(torch.cat(run.outputs), places))
+    return dict(training.scorer(run.outputs.all(), places))
 
 
 def clean_scores(run: Run) -> dict[str, float]:
@@ -65,8 +66,10 @@ def clean_scores(run: Run) -> dict[str, float]:
     forward = run.forward or run.network
     run.network.eval()
     with torch.no_grad():
-        batches = with_rows(run.training.clean.epoch())
-        output = torch.cat([forward(*batch.inputs) for batch in batches])
+        outputs = Gathered(run.training.clean.rows)
+        for batch in with_rows(run.training.clean.epoch()):
+            outputs.add(forward(*batch.inputs))
     run.network.train()
     kept = run.training.clean.kept
-    return dict(run.training.scorer(output, None if kept is None else torch.from_numpy(kept)))
+    places = None if kept is None else torch.from_numpy(kept)
+    return dict(run.training.scorer(outputs.all(), places))

@@ -194,7 +194,7 @@ class _Sharing(Callback):
     def _sum(self, run: Any, weights: list[nn.Parameter]) -> None:
         missing = [weight.grad is None for weight in weights]
         grads = [torch.zeros_like(w) if w.grad is None else _dense(w.grad) for w in weights]
-        loss = run.losses[-1].clone()
+        loss = run.loss.clone()
         present = loss.new_ones(len(weights))
         if any(missing):
             present = loss.new_tensor([float(not absent) for absent in missing])
@@ -202,7 +202,7 @@ class _Sharing(Callback):
         for tensor in statistics:
             tensor.mul_(run.batches.fraction(run.sizes[run.step - 1]))
         self.group.add([*grads, loss, present, *statistics])
-        run.losses[-1] = loss
+        run.loss = loss
         if any(missing):  # used in another process, or in none
             used = (present > 0).tolist()
             for weight, grad, absent, by_any in zip(weights, grads, missing, used, strict=True):
@@ -212,9 +212,9 @@ class _Sharing(Callback):
     def on_batch_end(self, run: Any, state: None) -> None:
         """Sum the loss of a batch without a step."""
         if not run.has_updated:
-            loss = run.losses[-1].clone()
+            loss = run.loss.clone()
             self.group.add([loss])
-            run.losses[-1] = loss
+            run.loss = loss
 
     def on_valid_begin(self, run: Any, state: None) -> None:
         """Evaluate with the same buffers."""
