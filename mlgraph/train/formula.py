@@ -50,7 +50,10 @@ class Formula:
     complete: bool = False
 
     def __call__(self, truth: Array, guess: Array, **weights: Any) -> float:
-        return self.sign * float(self.function_()(truth, guess, **self.options, **weights))
+        from sklearn import config_context
+
+        with config_context(skip_parameter_validation=True):  # they are those of the table
+            return self.sign * float(self.function_()(truth, guess, **self.options, **weights))
 
     def function_(self) -> Callable[..., Any]:
         """The function itself; scikit-learn is imported only now."""

@@ -106,6 +106,7 @@ class _Bar:
             progress.BarColumn(),
             progress.TextColumn("{task.fields[time]}"),
             progress.TextColumn("{task.fields[scores]}"),
+            refresh_per_second=4,  # each takes some milliseconds
         )
         self.task = self.bar.add_task("", total=epochs, scores="", time="")
         self.bar.start()
