@@ -129,7 +129,7 @@ class Optimizer(Description):
         given = [_kept(item) for item in self.parts(parameters)]
         if self._fusible(given):
             try:
-                return self._make(given, fused=True)
+                return _tolerant(self._make(given, fused=True))
             except ConfigError:  # this version of torch cannot; what it can is no mistake
                 pass
         return self._make(given)
@@ -209,6 +209,27 @@ def default_optimizer() -> Optimizer:
     adamw(lr=0.01, weight_decay=0.0)
     """
     return Optimizer.of("adamw", {"lr": 0.01, "weight_decay": 0.0})
+
+
+def _tolerant(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The same optimizer, whose weights may get their first gradients one after the other."""
+    is_sgd = isinstance(optimizer, torch.optim.SGD)
+    if is_sgd and any(group["momentum"] for group in optimizer.param_groups):
+        optimizer.register_step_pre_hook(_unfuse)
+    return optimizer
+
+
+def _unfuse(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Leave the fused kernel where some weights have a momentum and others not yet.
+
+    It needs all momenta or none; the kernel over lists does not.
+    """
+    for group in optimizer.param_groups:
+        if group["fused"] and group["momentum"]:
+            moved = [p for p in group["params"] if p.grad is not None]
+            states = [optimizer.state.get(p, {}) for p in moved]
+            if len({state.get("momentum_buffer") is None for state in states}) == 2:
+                group.update(fused=False, foreach=True)
 
 
 def _kept(item: Any) -> Any:

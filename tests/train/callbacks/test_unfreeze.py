@@ -10,6 +10,7 @@ from mlgraph.train.callbacks.functions import Functions
 from mlgraph.train.callbacks.known import callback
 from mlgraph.train.loop import train
 from mlgraph.train.memory import load_state_dict, state_dict
+from mlgraph.train.optimizer import Optimizer
 
 
 def network():
@@ -52,6 +53,25 @@ def test_weights_join_at_the_beginning_of_their_epoch(make_run, optimizer):
     )
     seen = moved(make_run, chosen, optimizer)
     assert seen == [LAST] * 3 + [LAST | MIDDLE] * 3 + [ALL] * 6
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_weights_join_those_that_have_a_momentum(make_run, nesterov):
+    """As torch computes it weight by weight; its fused kernel cannot."""
+
+    def trained(**kernel):
+        torch.manual_seed(5)
+        net = network()
+        made = {"lr": 0.05, "momentum": 0.9, "nesterov": nesterov, **kernel}
+        run = make_run(network=net)
+        run.optimizer = Optimizer.of("sgd", made).build(net)
+        plan = {"weights": sel.match("^1"), "step": 5}
+        unfreeze = callback("unfreeze", starting_weights=sel.match("^2"), unfreeze=plan)
+        train(run, ordered([unfreeze]))
+        return [p.detach() for p in net.parameters()]
+
+    for mine, torchs in zip(trained(), trained(foreach=False), strict=True):
+        torch.testing.assert_close(mine, torchs)
 
 
 def test_weights_join_at_their_step(make_run):
