@@ -61,15 +61,15 @@ def from_parquet(path: Path) -> Task:
     """The same images as PNG in a column of a Parquet file."""
     table = pq.read_table(path)
     column = lazy(table["image"], shape=(1, 28, 28), mode="L")
-    columns = {"image": column, "label": table["label"], "split": table["split"]}
-    return Task(columns, target="label").with_roles(feature="image")
+    labels = Task(table.drop_columns("image"), target="label")
+    return labels.with_columns({"image": column}).with_roles(feature="image")
 
 
 def write_parquet(task: Task, path: Path) -> None:
     """Encode every image."""
     encoded = [bytes(encode_png(image).numpy()) for image in materialize(task.lazy("image"))]
-    columns = {name: task.column(name) for name in ("label", "split")}
-    pq.write_table(pa.table({"image": pa.array(encoded, pa.binary()), **columns}), path)
+    labels = task.table(["label", "split"])  # the order of its classes comes back with it
+    pq.write_table(labels.append_column("image", pa.array(encoded, pa.binary())), path)
 
 
 def halves(task: Task, rows: int | None) -> tuple[Task, Task]:

@@ -80,6 +80,9 @@ class Frame:
     def table(self, names: Sequence[str] | None = None) -> pa.Table:
         """Some columns, by default the features, as an Arrow table.
 
+        The order of levels is noted as one that was chosen: it comes back with the table, also
+        from a Parquet file.
+
         >>> from mlgraph.data.task import Task
         >>> Task({"a": [1, 2]}).table().num_rows
         2
@@ -87,7 +90,7 @@ class Frame:
         chosen = self.features if names is None else tuple(names)
         if not chosen:  # a table without columns still has rows
             return pa.table({"": pa.nulls(len(self))}).select([])
-        return pa.table({name: self.column(name) for name in chosen})
+        return declaring(pa.table({name: self.column(name) for name in chosen}))
 
     def scan(
         self, names: Sequence[str] | None = None, batch_size: int = 65536
@@ -106,7 +109,7 @@ class Frame:
 
     def to_arrow(self) -> pa.Table:
         """All columns, whatever their roles, as an Arrow table."""
-        return declaring(self.table(list(self.columns)))
+        return self.table(list(self.columns))
 
     def to_pandas(self) -> Any:
         """All columns as a pandas data frame, row ids as its index."""

@@ -49,13 +49,15 @@ def declaring(table: pa.Table) -> pa.Table:
     >>> declared_in(None, table)
     frozenset({'a'})
     """
+    if not any(pat.is_dictionary(field.type) for field in table.schema):
+        return table
     fields = [
         field.with_metadata({**(field.metadata or {}), **DECLARED})
         if pat.is_dictionary(field.type)
         else field
         for field in table.schema
     ]
-    return table.cast(pa.schema(fields, table.schema.metadata))
+    return pa.table(table.columns, schema=pa.schema(fields, table.schema.metadata))
 
 
 def in_order(data: pa.ChunkedArray, given: Any) -> pa.ChunkedArray:

@@ -330,10 +330,11 @@ def _missing(truth: Array) -> NDArray[np.bool_]:
     if truth.dtype.kind in "bUSiu":  # there is no word for unknown
         return np.zeros(len(truth), dtype=bool)
     if truth.dtype.kind == "f":
-        return np.isnan(truth).reshape(len(truth), -1).any(axis=1)
-    flat = pc.is_null(pa.array(truth.reshape(-1)), nan_is_null=True)
-    cells = flat.to_numpy(zero_copy_only=False).reshape(len(truth), -1)
-    found: NDArray[np.bool_] = cells.any(axis=1)
+        cells = np.isnan(truth)
+    else:
+        flat = pc.is_null(pa.array(truth.reshape(-1)), nan_is_null=True)
+        cells = flat.to_numpy(zero_copy_only=False)
+    found: NDArray[np.bool_] = cells.reshape(len(truth), -1).any(axis=1)
     return found
 
 

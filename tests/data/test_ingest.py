@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -329,10 +330,12 @@ DECLARED = {
 
 
 @pytest.mark.parametrize("origin", DECLARED)
-def test_an_order_of_levels_that_was_declared_is_kept(origin: str) -> None:
+def test_an_order_of_levels_that_was_declared_is_kept(origin: str, tmp_path: Path) -> None:
     task = Task(DECLARED[origin]())
     assert task.levels("c") == ("low", "high")
-    for again in (Task(task.to_arrow()), Task(task.to_pandas())):
+    pq.write_table(task.table(), tmp_path / "levels.parquet")
+    written = tmp_path / "levels.parquet"
+    for again in map(Task, (task.to_arrow(), task.table(), task.to_pandas(), written)):
         assert again.levels("c") == ("low", "high")
         assert values(again, "c") == ["high", "low"]
 
