@@ -330,7 +330,7 @@ def _missing(truth: Array) -> NDArray[np.bool_]:
     if truth.dtype.kind in "bUSiu":  # there is no word for unknown
         return np.zeros(len(truth), dtype=bool)
     if truth.dtype.kind == "f":
-        cells = np.isnan(truth)
+        cells = np.asarray(np.isnan(truth))
     else:
         flat = pc.is_null(pa.array(truth.reshape(-1)), nan_is_null=True)
         cells = flat.to_numpy(zero_copy_only=False)
