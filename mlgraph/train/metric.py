@@ -329,12 +329,15 @@ def _missing(truth: Array) -> NDArray[np.bool_]:
     """The rows of which a target is unknown."""
     if truth.dtype.kind in "bUSiu":  # there is no word for unknown
         return np.zeros(len(truth), dtype=bool)
-    if truth.dtype.kind == "f":
-        cells = np.asarray(np.isnan(truth))
-    else:
-        flat = pc.is_null(pa.array(truth.reshape(-1)), nan_is_null=True)
-        cells = flat.to_numpy(zero_copy_only=False)
-    found: NDArray[np.bool_] = cells.reshape(len(truth), -1).any(axis=1)
+    cells = truth.reshape(len(truth), -1)
+    unknown: Any = np.isnan(cells) if truth.dtype.kind == "f" else _null(cells)
+    found: NDArray[np.bool_] = unknown.any(axis=1)
+    return found
+
+
+def _null(cells: Array) -> Array:
+    flat = pc.is_null(pa.array(cells.reshape(-1)), nan_is_null=True)
+    found: Array = flat.to_numpy(zero_copy_only=False).reshape(cells.shape)
     return found
 
 
