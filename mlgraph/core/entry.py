@@ -113,11 +113,17 @@ def to_fit(
     return _split(values, _by_door(graph, doors, valid), seed)
 
 
-def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
-    """New data by free input of the resolved graph, in the form of what was fitted on."""
+def to_predict(fitted: FittedGraph, given: Mapping[str, Any], form: str = "like") -> dict[str, Any]:
+    """New data by free input of the resolved graph, in the form of what was fitted on.
+
+    Args:
+        fitted: The fitted graph.
+        given: The data by free input.
+        form: The method of what was fitted on that gives new data its form.
+    """
     values = _entering(entrances(fitted.graph, fitted.resolved), given)
     values = _spread(fitted.resolved, values)
-    values = {name: _modelled(fitted, name, value) for name, value in values.items()}
+    values = {name: _modelled(fitted, name, value, form) for name, value in values.items()}
     _refuse_types(fitted.resolved, values, "apply")
     return values
 
@@ -127,7 +133,7 @@ def to_continue(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Training and validation values for a fitted graph, split as when it was fitted."""
     doors = entrances(fitted.graph, fitted.resolved)
-    values = to_predict(fitted, given)
+    values = to_predict(fitted, given, form="further")
     train, held, _ = _split(values, _by_door(fitted.graph, doors, valid), fitted.seed)
     return train, held
 
@@ -240,13 +246,13 @@ def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
     return train, held
 
 
-def _modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
+def _modelled(fitted: FittedGraph, name: str, value: Any, form: str) -> Any:
     """New data in the form of what the graph was fitted on."""
     prototype = fitted.prototypes.get(name)
-    if prototype is None or not hasattr(prototype, "like"):
+    if not hasattr(prototype, form):
         return value
     try:
-        return prototype.like(value)
+        return getattr(prototype, form)(value)
     except MLGraphError as error:
         raise error.at(f"input {name!r} of the graph") from error.__cause__
 

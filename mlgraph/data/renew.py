@@ -72,12 +72,20 @@ def renewed(
     1
     """
     new = {name: convert(name, column, old.columns[name]) for name, column in columns.items()}
-    for name in old.roles["weight"]:
-        if name in new:
+    for name in [name for name in old.roles["weight"] if name in new]:
+        if _is_unlabelled(old, new) and new[name].missing == len(row_ids):
+            del new[name]  # nothing is weighed where nothing is known
+        else:
             check_weight_values(name, new[name], row_ids)
     for name in old.roles["target"]:
         new[name] = _target(name, old.columns[name], goal, new.get(name), len(row_ids))
     return {name: new[name] for name in old.columns if name in new}
+
+
+def _is_unlabelled(old: Frame, new: Mapping[str, Column]) -> bool:
+    """Whether no target of any row is known."""
+    found = [new[name] for name in old.roles["target"] if name in new]
+    return all(column.missing == len(column) for column in found)
 
 
 def _columns(

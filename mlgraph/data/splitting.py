@@ -75,10 +75,20 @@ def _ratio(valid: float) -> float:
 
 
 def _row_ids(valid: Any) -> Any:
-    ints = isinstance(valid, list | tuple | range | np.ndarray)
-    if not ints or (np.asarray(valid).dtype.kind not in "iu" and len(valid)):
+    if isinstance(valid, list | tuple):
+        whole = all(isinstance(id, int | np.integer) and not isinstance(id, bool) for id in valid)
+    else:
+        whole = isinstance(valid, range) or _is_row_of_ints(valid)
+    if not whole:
         raise _unclear(valid)
-    return valid
+    return np.asarray(valid, dtype=np.int64)
+
+
+def _is_row_of_ints(valid: Any) -> bool:
+    """An array or a column of a data frame."""
+    if getattr(valid, "ndim", 0) != 1 or not hasattr(valid, "__array__"):
+        return False
+    return len(valid) == 0 or np.asarray(valid).dtype.kind in "iu"
 
 
 def _unclear(valid: object) -> ConfigError:
@@ -86,5 +96,6 @@ def _unclear(valid: object) -> ConfigError:
     return ConfigError(
         f"valid={what} does not say which rows validate.",
         why="a ratio between 0 and 1, row ids or a Task is expected",
-        mend="Try valid=0.2. Turn a mask into row ids with task.row_ids[mask].",
+        mend="Try valid=0.2, or valid=Task(table, target=...) for rows of another table. "
+        "Turn a mask into row ids with task.row_ids[mask].",
     )

@@ -8,6 +8,7 @@ is a pair of means and standard deviations, or quantiles by level.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import attrs
@@ -50,10 +51,9 @@ class Formula:
     complete: bool = False
 
     def __call__(self, truth: Array, guess: Array, **weights: Any) -> float:
-        from sklearn import config_context
-
-        with config_context(skip_parameter_validation=True):  # they are those of the table
-            return self.sign * float(self.function_()(truth, guess, **self.options, **weights))
+        function = self.function_()
+        with _unvalidated(function):
+            return self.sign * float(function(truth, guess, **self.options, **weights))
 
     def function_(self) -> Callable[..., Any]:
         """The function itself; scikit-learn is imported only now."""
@@ -63,6 +63,16 @@ class Formula:
 
         found: Callable[..., Any] = getattr(sklearn.metrics, self.function)
         return found
+
+
+def _unvalidated(function: Callable[..., Any]) -> AbstractContextManager[None]:
+    """scikit-learn need not look at parameters: they are those of the table."""
+    if not function.__module__.startswith("sklearn."):
+        return nullcontext()
+    from sklearn import config_context
+
+    context: AbstractContextManager[None] = config_context(skip_parameter_validation=True)
+    return context
 
 
 @attrs.frozen

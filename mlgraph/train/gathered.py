@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import attrs
 import torch
 from torch import Tensor
+
+from mlgraph.errors import ShapeError
 
 
 @attrs.define(eq=False)
@@ -43,12 +47,22 @@ class Gathered:
         return cls(len(output), output.device, output, len(output))
 
     def add(self, output: Tensor) -> None:
-        """Copy the output of a batch, ``(rows, ...)``."""
+        """Copy the output of a batch, ``(rows, ...)``.
+
+        Raises:
+            ShapeError: Its rows are not those of the batches before in shape and dtype.
+        """
         begin, end = self.count, self.count + len(output)
         if self.tensor is None:
             self.tensor = self._empty(output, max(self.rows, end))
         elif end > len(self.tensor):
-            self.tensor = torch.cat([self.all(), self._empty(output, end)])
+            self.tensor = torch.cat([self.all(), self._empty(self.tensor, end)])
+        if _form(output) != _form(self.tensor):
+            raise ShapeError(
+                "The network gives another kind of output for this batch.",
+                why=f"its rows are {_form(output)}, those before were {_form(self.tensor)}",
+                mend="look for squeeze() without a dimension, or sizes that depend on the batch",
+            )
         self.tensor[begin:end] = output.detach()
         self.count = end
 
@@ -64,3 +78,30 @@ class Gathered:
 
     def _empty(self, like: Tensor, rows: int) -> Tensor:
         return like.new_empty((rows, *like.shape[1:]), device=self.device)
+
+
+def output_of(forward: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
+    """What a network gives for a batch, one row for each of the batch.
+
+    Args:
+        forward: The network.
+        inputs: Rows first, of as many rows each.
+
+    Raises:
+        ShapeError: It has lost the batch, as ``squeeze()`` does where that has one row.
+
+    >>> output_of(torch.nn.Identity(), [torch.ones(1, 2)]).shape
+    torch.Size([1, 2])
+    """
+    output = forward(*inputs)
+    if output.shape[:1] != inputs[0].shape[:1]:
+        raise ShapeError(
+            "The network does not keep the rows of a batch apart.",
+            why=f"for {len(inputs[0])} rows its output has the shape {tuple(output.shape)}",
+            mend="leave dimension 0 where it is: squeeze(1) or flatten(1) instead of squeeze()",
+        )
+    return output
+
+
+def _form(rows: Tensor) -> str:
+    return f"{tuple(rows.shape[1:])} {str(rows.dtype).removeprefix('torch.')}"

@@ -27,7 +27,7 @@ from mlgraph.errors import DataError
 from mlgraph.net.network import direct
 from mlgraph.train.callback import Callback, bound, predicting, with_ids
 from mlgraph.train.further import ended
-from mlgraph.train.gathered import Gathered
+from mlgraph.train.gathered import Gathered, output_of
 from mlgraph.train.interrupt import CtrlC
 from mlgraph.train.kept import Kept
 from mlgraph.train.losses import Losses
@@ -209,7 +209,7 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
         _emit(begin)
         if len(batch.inputs[0]):
             learned = True
-            output = forward(*batch.inputs)
+            output = output_of(forward, batch.inputs)
             if batch.weights is None:
                 loss = objective(output, batch.target)
             else:
@@ -288,7 +288,7 @@ def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> di
         for batch in with_rows(validation.batches.epoch()):
             run.batch = batch
             _emit(begin)
-            outputs.add(forward(*batch.inputs))
+            outputs.add(output_of(forward, batch.inputs))
             _emit(end)
         output = validation.whole(outputs.all())
         loss = _whole_loss(run.objective, output, validation.batches)
@@ -333,7 +333,7 @@ def apply_network(
         _emit(events["on_predict_begin"])
         for run.batch in with_rows(batches.epoch()):
             run.step += 1
-            run.output = (forward or network)(*run.batch.inputs)
+            run.output = output_of(forward or network, run.batch.inputs)
             outputs.add(run.output)
             _emit(events["on_predict_batch_end"])
         _emit(events["on_predict_end"])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlgraph.core.param import shown
 from mlgraph.data.kind import Goal
 from mlgraph.errors import ConfigError, did_you_mean, listing
 
@@ -60,7 +61,7 @@ class ObjectiveFn(nn.Module):
         mean = self._modules.get("mean")
         if mean is None:
             return self._average(output, target, self.row_weights(target))
-        loss: Tensor = mean.forward(output, target)
+        loss = _tensor(mean.forward(output, target))
         return loss if loss.ndim == 0 else loss.mean()
 
     def per_row(self, output: Tensor, target: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ class ObjectiveFn(nn.Module):
         Raises:
             ConfigError: The loss is a function that gives one number for the whole batch.
         """
-        loss: Tensor = self.rows(output, target)
+        loss = _tensor(self.rows(output, target))
         if loss.ndim == 0:
             raise ConfigError(
                 "This loss has no value per row.",
@@ -99,6 +100,16 @@ class ObjectiveFn(nn.Module):
             return loss.mean()
         # A batch in which no row counts has the loss 0.
         return (loss * weights).sum() / weights.sum().clamp_min(_LEAST)
+
+
+def _tensor(loss: object) -> Tensor:
+    if isinstance(loss, Tensor):
+        return loss
+    raise ConfigError(
+        "The loss gives no tensor.",
+        why=f"it returned {shown(loss)}",
+        mend="return what torch computed, without .item() or float()",
+    )
 
 
 def masses(objective: Any, batches: Any) -> Tensor | None:

@@ -132,7 +132,7 @@ class Optimizer(Description):
                 return _tolerant(self._make(given, fused=True))
             except ConfigError:  # this version of torch cannot; what it can is no mistake
                 pass
-        return self._make(given)
+        return _tolerant(self._make(given))
 
     def parts(self, parameters: Iterable[Any] | nn.Module) -> list[Any]:
         """What torch's optimizer is made of: parameters, or its groups of parameters.
@@ -213,8 +213,7 @@ def default_optimizer() -> Optimizer:
 
 def _tolerant(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """The same optimizer, whose weights may get their first gradients one after the other."""
-    is_sgd = isinstance(optimizer, torch.optim.SGD)
-    if is_sgd and any(group["momentum"] for group in optimizer.param_groups):
+    if isinstance(optimizer, torch.optim.SGD):  # schedules may give it a momentum later
         optimizer.register_step_pre_hook(_unfuse)
     return optimizer
 

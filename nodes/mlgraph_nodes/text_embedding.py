@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ class TextEmbedding(ColumnTransform):
 
     Args:
         model: The folder of a model, or the name of one on the Hugging Face Hub, which is
-            downloaded when it is used first. Weights are read from safetensors files only.
+            downloaded when it is used first. Weights are read from safetensors files, or as plain
+            tensors: nothing in a file is executed.
         revision: Branch, tag or commit of a model of the hub; None takes the newest.
         normalize: Divide the numbers of a text by their length.
         batch_size: How many texts are computed at once.
@@ -85,12 +87,14 @@ class TextEmbedding(ColumnTransform):
 
     def _loaded(self, device: str) -> Any:
         library = needed(self, "sentence_transformers", "text")
+        make = library.SentenceTransformer
         try:
-            return _model(library.SentenceTransformer, self.model, self.revision, device)
-        except (OSError, ValueError) as error:
+            return _model(make, self.model, self.revision, device, _files(self.model))
+        except Exception as error:
+            said = str(error).strip().split("\n")[0]
             raise ConfigError(
                 f"{self.call_name()} cannot read the model {self.model!r}.",
-                why=str(error).strip().splitlines()[0],
+                why=f"{type(error).__name__}: {said}",
                 mend="give the folder of a model with weights in safetensors files, or the name "
                 "of one on the Hugging Face Hub and a connection to it",
             ) from error
@@ -107,7 +111,13 @@ class TextEmbedding(ColumnTransform):
             )
 
 
+def _files(model: str) -> tuple[Any, ...]:
+    """The files of a folder as they are now, so that another model in it is another one."""
+    files = sorted(path for path in Path(model).absolute().rglob("*") if path.is_file())
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+
+
 @functools.lru_cache(maxsize=1)
-def _model(cls: Any, name: str, revision: str | None, device: str) -> Any:
+def _model(cls: Any, name: str, revision: str | None, device: str, files: tuple[Any, ...]) -> Any:
     with forked():  # weights are drawn before they are read
         return cls(name, revision=revision, device=device, model_kwargs={"use_safetensors": True})

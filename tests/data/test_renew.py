@@ -286,3 +286,14 @@ def test_lazy_columns_go_below_each_other_as_the_message_says() -> None:
     both = one.concat(dict(other.columns))
     assert both.row_ids.tolist() == [0, 1, 2, 3]
     assert materialize(both, stacked=True)["image"][:, 0].tolist() == [0, 0, 1, 1]
+
+
+def test_rows_of_which_nothing_is_known_need_no_weights() -> None:
+    weighted = Task({"x": [1.0, 2.0], "w": [1.0, 2.0], "y": [0.0, 1.0]}, "y", weight="w")
+    for unknown in ({}, {"y": [None, None]}):
+        new = weighted.like({"x": [3.0, 4.0], "w": [None, None], **unknown})
+        assert new.weights() is None and len(new) == 2
+    with pytest.raises(DataError, match="2 missing values"):
+        weighted.like({"x": [3.0, 4.0], "w": [None, None], "y": [1.0, 2.0]})
+    with pytest.raises(DataError, match="1 missing values"):
+        weighted.like({"x": [3.0, 4.0], "w": [None, 1.0]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,11 +135,23 @@ def test_row_ids_that_leave_a_side_empty_or_are_unknown_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "valid", [True, 0, 1, 1.0, 0.0, -0.2, 1.5, float("nan"), "0.2", None, [0.2], [True, False], {}]
+    "valid",
+    [
+        *[True, 0, 1, 1.0, 0.0, -0.2, 1.5, float("nan"), "0.2", None, [0.2], [True, False], {}],
+        *[([1], [2, 3]), (pd.DataFrame({"x": [1]}), [1]), pd.DataFrame({"x": [1]})],
+        *[np.zeros((2, 2), int), np.array([True, False]), pd.Series([0.5])],
+    ],
+    ids=lambda valid: f"{type(valid).__name__}",
 )
 def test_what_says_not_which_rows_is_refused(valid) -> None:
     with pytest.raises(ConfigError, match="does not say which rows validate"):
         Task({"x": [1, 2]}).split(valid, seed=1)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series, pd.Index])
+def test_row_ids_come_in_any_row_of_integers(kind) -> None:
+    train, valid = Task({"x": [1, 2, 3]}).split(kind([2, 0]), seed=1)
+    assert (ids(train), ids(valid)) == ([1], [0, 2])
 
 
 def test_a_task_to_validate_with_is_brought_into_form() -> None:

@@ -140,3 +140,23 @@ def test_without_the_package_the_extra_is_named(folder, monkeypatch):
 def test_where_and_how_many_at_once_does_not_change_what_it_is(folder):
     one, other = node(folder), node(folder, batch_size=2)
     assert one.as_graph().hash == other.as_graph().hash
+
+
+def test_another_model_in_the_folder_is_another_model(folder, tmp_path, monkeypatch):
+    first = matrix(node(folder).as_graph().fit(task()).predict(task()))
+    sentences.model(Path(folder), seed=1)
+    fitted = node(folder).as_graph().fit(task())
+    assert not np.allclose(matrix(fitted.predict(task())), first)
+    sentences.model(tmp_path / "elsewhere" / "model", seed=0)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(
+        matrix(node("model").as_graph().fit(task()).predict(task())), first
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 9])
+def test_a_file_of_weights_that_is_broken_is_refused(folder, content):
+    Path(folder, "model.safetensors").write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot read the model") as caught:
+        node(folder).as_graph().fit(task())
+    assert "SafetensorError" in caught.value.why

@@ -168,3 +168,16 @@ def test_checkpoints_are_written_further_and_never_over_others(tmp_path):
     assert len(list((tmp_path / "run").glob("*.ckpt"))) == 4
     with pytest.raises(StateError, match="another run"):
         fitted.continue_(task(), epochs=2)
+
+
+@pytest.mark.parametrize("role", ["weight", "group"])
+@pytest.mark.parametrize("form", [dict, Task])
+def test_what_weighs_and_groups_the_rows_must_be_there_again(role, form):
+    columns = {**task().to_arrow().to_pydict(), "r": [float(i // 10 + 1) for i in range(60)]}
+    fitted = graph(1).fit(Task(columns, target="y", **{role: "r"}), seed=1, valid=0.2)
+    assert len(fitted.continue_(columns, epochs=1, valid=0.2).history) == 2
+    without = {name: values for name, values in columns.items() if name != "r"}
+    other = without if form is dict else Task(without, target="y")
+    with pytest.raises(DataError, match="'r' is missing") as caught:
+        fitted.continue_(other, epochs=1, valid=0.2)
+    assert repr(role) in caught.value.why

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mlgraph.errors import ShapeError
 from mlgraph.train.gathered import Gathered
 from mlgraph.train.losses import Losses
 
@@ -68,3 +69,12 @@ def test_the_last_loss_may_be_replaced_also_after_they_were_joined():
 
 def test_there_are_no_losses_before_the_first_step():
     assert len(Losses()) == 0 and not Losses() and not Losses.of(torch.empty(0))
+
+
+@pytest.mark.parametrize("other", [torch.ones(1, 1), torch.ones(2), torch.ones(2, 2).double()])
+def test_outputs_of_another_kind_are_refused(other):
+    gathered = Gathered(9)
+    gathered.add(torch.ones(2, 2))
+    with pytest.raises(ShapeError, match="another kind of output") as caught:
+        gathered.add(other)
+    assert "(2,) float32" in caught.value.why

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlgraph import DataError
+from mlgraph import DataError, ShapeError
 from mlgraph.data.batch import TensorBatches
 from mlgraph.train.callback import EVENTS, Callback
 from mlgraph.train.loop import (
@@ -552,3 +552,39 @@ def test_callbacks_that_were_started_leave_where_another_one_cannot_start():
     with pytest.raises(ValueError, match="start"):
         train(make_run(), [Good(), Bad()])
     assert left == [True]
+
+
+class Squeezed(nn.Module):
+    """A network that loses the batch where it has one row."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.linear = nn.Linear(2, outputs)
+
+    def forward(self, x):
+        return self.linear(x).squeeze()
+
+
+def rows(n):
+    return TensorBatches((torch.ones(n, 2),), torch.zeros(n, 3), None, 2)
+
+
+PHASES = {
+    "training": lambda: train(make_run(network=Squeezed(3), batches=rows(5))),
+    "validation": lambda: train(
+        make_run(
+            network=Squeezed(3),
+            batches=rows(4),
+            valid=Validation(batches=rows(3), scorer=lambda output, kept: {}),
+        )
+    ),
+    "predicting several": lambda: apply_network(Squeezed(3), rows(3)),
+    "predicting one": lambda: apply_network(Squeezed(1), rows(1)),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_network_that_loses_a_batch_of_one_row_is_told_so(phase):
+    with pytest.raises(ShapeError, match="does not keep the rows of a batch apart") as caught:
+        PHASES[phase]()
+    assert "for 1 rows" in caught.value.why and "squeeze(1)" in caught.value.mend

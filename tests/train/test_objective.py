@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlgraph import Task, po
+from mlgraph import nn as layer
 from mlgraph.core.param import tune
 from mlgraph.core.value import canonical
 from mlgraph.data.goal import Goal
@@ -675,3 +677,13 @@ def test_the_default_optimizer_can_learn_a_constant_beyond_a_hundred() -> None:
         ((constant - 150.0) ** 2).sum().backward()
         optimizer.step()
     assert constant.item() > 149.0
+
+
+def test_a_loss_that_gives_no_tensor_is_refused():
+    task = Task({"x": [0.0, 1.0], "y": [1.0, 3.0]}, target="y")
+    graph = (
+        layer("head") >> po("torch_loss", lambda output, target: 1.0) >> po("torch_model", epochs=1)
+    )
+    with pytest.raises(ConfigError, match="gives no tensor") as caught:
+        graph.fit(task, seed=1)
+    assert caught.value.why == "it returned 1.0" and ".item()" in caught.value.mend

@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pat
 import torch
 from torch import Tensor
@@ -155,9 +156,16 @@ def _arrow(data: Any) -> Any:
         data = pa.chunked_array(data)
     if isinstance(data, pa.Array):
         data = pa.chunked_array([data])
+    if isinstance(data, pa.ChunkedArray) and _is_file(data.type):
+        data = pc.struct_field(data, "bytes")
     if isinstance(data, pa.ChunkedArray) and isinstance(data.type, pa.BaseExtensionType):
         return Column.of(data if data.num_chunks else data.combine_chunks())
     return data
+
+
+def _is_file(kind: pa.DataType) -> bool:
+    """Bytes with the path they came from, as Hugging Face writes images into Parquet files."""
+    return pat.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
 
 
 def _images(

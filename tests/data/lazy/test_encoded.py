@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mlgraph.data.lazy.encoded import Encoded
+from mlgraph.data.lazy.make import lazy, materialize
 from mlgraph.data.lazy.source import ReadFailure
 from mlgraph.errors import DataError
 
@@ -77,3 +78,11 @@ def test_a_column_of_numbers_is_refused():
 
 def test_no_rows_are_read_from_an_empty_column():
     assert Encoded(pa.array([], pa.binary()), size=(4, 6)).fetch(ROWS[:0]).shape == (0, 3, 4, 6)
+
+
+def test_bytes_with_their_path_as_hugging_face_writes_them(encoded, array, tmp_path):
+    files = [{"bytes": image, "path": f"{i}.png"} for i, image in enumerate(encoded)]
+    pq.write_table(pa.table({"image": files}), tmp_path / "x.parquet")
+    column = lazy(pq.read_table(tmp_path / "x.parquet")["image"], shape=(3, 4, 6), mode="RGB")
+    found = materialize(column, stacked=True)
+    assert np.array_equal(found.numpy(), array.transpose(0, 3, 1, 2))

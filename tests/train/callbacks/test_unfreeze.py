@@ -55,6 +55,18 @@ def test_weights_join_at_the_beginning_of_their_epoch(make_run, optimizer):
     assert seen == [LAST] * 3 + [LAST | MIDDLE] * 3 + [ALL] * 6
 
 
+def test_weights_join_where_a_schedule_gives_a_momentum(make_run):
+    net = network()
+    run = make_run(network=net)
+    run.optimizer = Optimizer.of("sgd", {"lr": 0.05}).build(net)
+    unfreeze = callback(
+        "unfreeze", starting_weights=sel.match("^2"), unfreeze={"weights": sel.all(), "epoch": 2}
+    )
+    train(run, ordered([unfreeze, callback("lr_one_cycle", max_lr=0.1)]))
+    assert run.optimizer.param_groups[0]["momentum"] > 0
+    assert len(run.history) == 4
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_weights_join_those_that_have_a_momentum(make_run, nesterov):
     """As torch computes it weight by weight; its fused kernel cannot."""
