@@ -1789,3 +1789,22 @@ def test_a_refused_use_leaves_the_graph_as_it_was():
             change()
     assert graph.hash == before
     assert graph == linear()
+
+
+@pytest.mark.parametrize("valid", [None, 0.3])
+def test_a_check_goes_on_where_only_values_cannot_enter(valid: float | None) -> None:
+    data = {"a": [1.0, None, 3.0, 4.0] * 5, "b": [0.5, 1.0, 2.0, 3.0] * 5, "y": ["u", "v"] * 10}
+    trainer = po("torch_model", epochs=1, metrics="rmse", class_weight={"zz": 2.0})
+    graph = po("scale") >> nn("linear", 4) >> nn("conv1d", 3, 3) >> nn("head") >> trainer
+    with pytest.raises(MLGraphError) as caught:
+        graph.check(Task(data, target="y"), valid=valid)
+    found = [error.where.partition(",")[0] for error in caught.value.errors]
+    assert found == ["node 'ingress'", "node 'conv1d'", "node 'torch_model'", "node 'torch_model'"]
+
+
+def test_what_a_node_found_is_not_told_again_by_those_behind_it() -> None:
+    task = Task({"a": [1.0, None, 3.0, 4.0], "y": ["u", "v"] * 2}, target="y")
+    graph = nn("linear", 4) >> nn("head") >> po("torch_model", epochs=1)
+    with pytest.raises(DataError, match="Missing values would reach the network") as caught:
+        graph.check(task)
+    assert not caught.value.errors and caught.value.where == "node 'ingress'"

@@ -89,11 +89,11 @@ class NodeBase(Keyed):
         """What ``fit`` would do, found out without training."""
         return self.fit(inputs, ctx)
 
-    def instead(self, inputs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    def instead(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, ...] | None:
         """What stands in for the outputs in a check in which the node failed, or None.
 
         With it, the nodes behind are checked as far as they can be. Gets the inputs of ``check``,
-        and those of ``apply`` where there are validation values.
+        and those of ``apply`` where there are validation values; ``ctx.phase`` says which.
         """
         return None
 

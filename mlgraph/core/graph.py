@@ -127,7 +127,8 @@ class Graph(GraphViews, Composable):
 
         Fits the nodes before the trainer, describes the network, and stops there. What comes
         back prints and draws the graph with types and shapes. Nodes that draw at random draw
-        what they will draw in a fit with the same seed.
+        what they will draw in a fit with the same seed. Where a node of tables fails, nobody
+        knows what would reach the nodes behind it; these are looked at once it is mended.
 
         Raises:
             MLGraphError: One error; its ``errors`` are the findings when there are several.

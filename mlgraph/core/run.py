@@ -188,7 +188,8 @@ class Walk:
         except MLGraphError as error:
             if self.phase != "check":
                 raise
-            self.problems.append(error)
+            if not any(_repeats(error, problem) for problem in self.problems):
+                self.problems.append(error)
             self._stand_in(id, node, sources)
 
     def _stand_in(self, id: str, node: NodeBase, sources: Mapping[str, list[Address]]) -> None:
@@ -197,7 +198,8 @@ class Walk:
         for values, phase in ((self.values, "fit"), (self.valid, "apply")):
             if not every or not all(address in values for address in every):
                 return
-            outputs = node.instead(self._gather(node, sources, values))
+            ctx = self._context(id, None, "check" if phase == "fit" else "apply")
+            outputs = node.instead(self._gather(node, sources, values), ctx)
             if outputs is not None:
                 self._store(id, node, outputs, values, phase)
 
@@ -297,6 +299,12 @@ class Walk:
         seed = node_seed(self.seed, id, "fit" if phase == "check" else phase)
         has = self.has_valid and valid is not None
         return Context(id=id, phase=phase, seed=seed, valid=valid, has_valid=has)
+
+
+def _repeats(error: MLGraphError, problem: MLGraphError) -> bool:
+    """Whether a node met again what one before it had found."""
+    same = (error.what, error.why) == (problem.what, problem.why)
+    return same and problem.where != error.where and problem.where in error.where
 
 
 def _notes(graph: Graph, resolved: Graph, states: Mapping[str, Any]) -> tuple[str, ...]:

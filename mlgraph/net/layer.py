@@ -163,7 +163,7 @@ class Layer(Node):
             return tuple(Unfinished.of(merged(arriving)) for _ in self.ports()[1]), None
         return self.fit(inputs, ctx)
 
-    def instead(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    def instead(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, ...]:
         first, *_ = self._arriving(inputs)
         passed = Unfinished.of(first) if isinstance(first, ModelDescriptor) else first
         return tuple(passed for _ in self.ports()[1])

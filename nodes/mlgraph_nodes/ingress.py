@@ -19,7 +19,7 @@ from mlgraph.data.select import Selector
 from mlgraph.data.task import Task
 from mlgraph.data.tensortoken import TensorToken, entering_spec
 from mlgraph.data.token import CategoricalToken, IngressToken, NumericToken, as_words
-from mlgraph.errors import DataError, UnknownColumnError, listing
+from mlgraph.errors import DataError, MLGraphError, UnknownColumnError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 
 NUMERIC = frozenset({"float", "int"})
@@ -54,6 +54,16 @@ class _Ingress(Node):
                 why=f"{ctx.id!r} was fitted on {listing(state.columns)}",
             )
         return (Feed({ctx.id: task}),)
+
+    def instead(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, ...] | None:
+        """The network without its values, where only these are wrong."""
+        task = inputs["input"]
+        if ctx.phase == "apply":
+            return (Feed({ctx.id: task}),)
+        try:
+            return (ModelDescriptor.entering(self.token(ctx.id, task), task),)
+        except MLGraphError:
+            return None
 
     def _picked(self, task: Task) -> tuple[str, ...]:
         names = tuple(self.columns.pick(task))

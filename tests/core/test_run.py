@@ -949,7 +949,7 @@ class Refused(Add):
 
 
 class Replaced(Refused):
-    def instead(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    def instead(self, inputs: Mapping[str, Any], ctx: Context) -> tuple[Any, ...]:
         return (inputs["input"] * 100,)
 
 
