@@ -57,7 +57,7 @@ class Gathered:
             self.tensor = self._empty(output, max(self.rows, end))
         elif end > len(self.tensor):
             self.tensor = torch.cat([self.all(), self._empty(self.tensor, end)])
-        if _form(output) != _form(self.tensor):
+        if (output.shape[1:], output.dtype) != (self.tensor.shape[1:], self.tensor.dtype):
             raise ShapeError(
                 "The network gives another kind of output for this batch.",
                 why=f"its rows are {_form(output)}, those before were {_form(self.tensor)}",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlgraph.core.base import Context
 from mlgraph.core.extra import needed
 from mlgraph.core.param import param
+from mlgraph.core.value import digest
 from mlgraph.data.arrays import tensors
 from mlgraph.data.task import Task
 from mlgraph.data.transform import ColumnTransform
@@ -73,6 +74,9 @@ class TextEmbedding(ColumnTransform):
         made = self._embedded([PROBE, *texts.dictionary.to_pylist()])
         self._refuse_another(state, made[0])
         return {name: tensors(made[1:][texts.indices.to_numpy()])}
+
+    def memo_digest(self) -> str:
+        return digest(super().memo_digest(), repr(_files(self.model)))
 
     def _embedded(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The numbers of one text or more, ``(texts, n)``."""

@@ -144,7 +144,9 @@ def test_where_and_how_many_at_once_does_not_change_what_it_is(folder):
 
 def test_another_model_in_the_folder_is_another_model(folder, tmp_path, monkeypatch):
     first = matrix(node(folder).as_graph().fit(task()).predict(task()))
+    before = node(folder).memo_digest()
     sentences.model(Path(folder), seed=1)
+    assert node(folder).memo_digest() != before
     fitted = node(folder).as_graph().fit(task())
     assert not np.allclose(matrix(fitted.predict(task())), first)
     sentences.model(tmp_path / "elsewhere" / "model", seed=0)
