@@ -30,8 +30,8 @@ FLOORS = [
     ["mlgraph.__main__"],
 ]
 CORE = (
-    "value files param declare keyed port base wiring structure algebra checked views graph node"
-    " compose route resolve entry calls run continuing"
+    "value files param declare keyed extra port base wiring structure algebra checked views graph"
+    " node compose route resolve entry calls run continuing"
 ).split()
 
 # Methods that belong to a value although their work is done higher up: (module, function, target).
