@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import attrs
 import torch
 from torch import Tensor
@@ -26,8 +24,8 @@ class Gathered:
         tensor: ``(rows or more, ...)``, of which ``count`` are filled.
 
     >>> gathered = Gathered(rows=3)
-    >>> gathered.add(torch.ones(2, 1))
-    >>> gathered.add(torch.zeros(1, 1))
+    >>> gathered.add(torch.ones(2, 1), 2)
+    >>> gathered.add(torch.zeros(1, 1), 1)
     >>> gathered.all().squeeze()
     tensor([1., 1., 0.])
     """
@@ -46,12 +44,13 @@ class Gathered:
         """
         return cls(len(output), output.device, output, len(output))
 
-    def add(self, output: Tensor) -> None:
-        """Copy the output of a batch, ``(rows, ...)``.
+    def add(self, output: Tensor, rows: int) -> None:
+        """Copy the output of a batch of so many rows, ``(rows, ...)``.
 
         Raises:
-            ShapeError: Its rows are not those of the batches before in shape and dtype.
+            ShapeError: It has lost the batch, or is of another kind than those before.
         """
+        check_rows(output, rows)
         begin, end = self.count, self.count + len(output)
         if self.tensor is None:
             self.tensor = self._empty(output, max(self.rows, end))
@@ -80,27 +79,20 @@ class Gathered:
         return like.new_empty((rows, *like.shape[1:]), device=self.device)
 
 
-def output_of(forward: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
-    """What a network gives for a batch, one row for each of the batch.
-
-    Args:
-        forward: The network.
-        inputs: Rows first, of as many rows each.
+def check_rows(output: Tensor, rows: int) -> None:
+    """Refuse what a network gives for a batch unless it has one row for each of the batch.
 
     Raises:
-        ShapeError: It has lost the batch, as ``squeeze()`` does where that has one row.
+        ShapeError: The batch is lost, as ``squeeze()`` does where it has one row.
 
-    >>> output_of(torch.nn.Identity(), [torch.ones(1, 2)]).shape
-    torch.Size([1, 2])
+    >>> check_rows(torch.ones(1, 2), 1)
     """
-    output = forward(*inputs)
-    if output.shape[:1] != inputs[0].shape[:1]:
+    if output.shape[:1] != (rows,):
         raise ShapeError(
             "The network does not keep the rows of a batch apart.",
-            why=f"for {len(inputs[0])} rows its output has the shape {tuple(output.shape)}",
+            why=f"for {rows} rows its output has the shape {tuple(output.shape)}",
             mend="leave dimension 0 where it is: squeeze(1) or flatten(1) instead of squeeze()",
         )
-    return output
 
 
 def _form(rows: Tensor) -> str:

@@ -27,7 +27,7 @@ from mlgraph.errors import DataError
 from mlgraph.net.network import direct
 from mlgraph.train.callback import Callback, bound, predicting, with_ids
 from mlgraph.train.further import ended
-from mlgraph.train.gathered import Gathered, output_of
+from mlgraph.train.gathered import Gathered, check_rows
 from mlgraph.train.interrupt import CtrlC
 from mlgraph.train.kept import Kept
 from mlgraph.train.losses import Losses
@@ -207,9 +207,11 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
             optimizer.zero_grad()
             learned = False
         _emit(begin)
-        if len(batch.inputs[0]):
+        if rows := len(batch.inputs[0]):
             learned = True
-            output = output_of(forward, batch.inputs)
+            output = forward(*batch.inputs)
+            if rows == 1:
+                check_rows(output, rows)
             if batch.weights is None:
                 loss = objective(output, batch.target)
             else:
@@ -288,7 +290,7 @@ def _evaluate(run: Run, validation: Validation, events: Mapping[str, Any]) -> di
         for batch in with_rows(validation.batches.epoch()):
             run.batch = batch
             _emit(begin)
-            outputs.add(output_of(forward, batch.inputs))
+            outputs.add(forward(*batch.inputs), len(batch.inputs[0]))
             _emit(end)
         output = validation.whole(outputs.all())
         loss = _whole_loss(run.objective, output, validation.batches)
@@ -333,8 +335,8 @@ def apply_network(
         _emit(events["on_predict_begin"])
         for run.batch in with_rows(batches.epoch()):
             run.step += 1
-            run.output = output_of(forward or network, run.batch.inputs)
-            outputs.add(run.output)
+            run.output = (forward or network)(*run.batch.inputs)
+            outputs.add(run.output, len(run.batch.inputs[0]))
             _emit(events["on_predict_batch_end"])
         _emit(events["on_predict_end"])
         return outputs.all()

@@ -61,8 +61,10 @@ class ObjectiveFn(nn.Module):
         mean = self._modules.get("mean")
         if mean is None:
             return self._average(output, target, self.row_weights(target))
-        loss = _tensor(mean.forward(output, target))
-        return loss if loss.ndim == 0 else loss.mean()
+        loss = mean.forward(output, target)
+        if isinstance(loss, Tensor) and loss.ndim == 0:
+            return loss
+        return _tensor(loss).mean()
 
     def per_row(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss of each row, ``(batch,)``, whatever the weight of its class.

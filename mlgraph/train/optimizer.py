@@ -129,10 +129,10 @@ class Optimizer(Description):
         given = [_kept(item) for item in self.parts(parameters)]
         if self._fusible(given):
             try:
-                return _tolerant(self._make(given, fused=True))
+                return self._make(given, fused=True)
             except ConfigError:  # this version of torch cannot; what it can is no mistake
                 pass
-        return _tolerant(self._make(given))
+        return self._make(given)
 
     def parts(self, parameters: Iterable[Any] | nn.Module) -> list[Any]:
         """What torch's optimizer is made of: parameters, or its groups of parameters.
@@ -180,6 +180,8 @@ class Optimizer(Description):
             made = self.cls(fresh, **{**self.options, **extra})
         except Exception as error:
             raise self.refusal(error) from error
+        if isinstance(made, torch.optim.SGD) and any(g["momentum"] for g in made.param_groups):
+            weights_may_join(made)
         if not isinstance(made, torch.optim.Optimizer):
             raise ConfigError(
                 f"{self.name!r} does not make an optimizer.",
@@ -211,11 +213,13 @@ def default_optimizer() -> Optimizer:
     return Optimizer.of("adamw", {"lr": 0.01, "weight_decay": 0.0})
 
 
-def _tolerant(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """The same optimizer, whose weights may get their first gradients one after the other."""
-    if isinstance(optimizer, torch.optim.SGD):  # schedules may give it a momentum later
+def weights_may_join(optimizer: torch.optim.Optimizer) -> None:
+    """Let weights get their first gradients one after the other, also where SGD has a momentum.
+
+    >>> weights_may_join(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
+    """
+    if isinstance(optimizer, torch.optim.SGD):
         optimizer.register_step_pre_hook(_unfuse)
-    return optimizer
 
 
 def _unfuse(optimizer: torch.optim.Optimizer, *_: Any) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mlgraph.data.batch import with_rows
-from mlgraph.train.gathered import Gathered, output_of
+from mlgraph.train.gathered import Gathered
 from mlgraph.train.run import Run
 
 
@@ -31,7 +31,7 @@ def listening(forward: Callable[..., Any], run: Run) -> Callable[..., Any]:
 
     def noting(*inputs: Tensor) -> Tensor:
         output: Tensor = forward(*inputs)
-        outputs.add(output)
+        outputs.add(output, len(inputs[0]))
         return output
 
     return noting
@@ -68,7 +68,7 @@ def clean_scores(run: Run) -> dict[str, float]:
     with torch.no_grad():
         outputs = Gathered(run.training.clean.rows)
         for batch in with_rows(run.training.clean.epoch()):
-            outputs.add(output_of(forward, batch.inputs))
+            outputs.add(forward(*batch.inputs), len(batch.inputs[0]))
     run.network.train()
     kept = run.training.clean.kept
     places = None if kept is None else torch.from_numpy(kept)

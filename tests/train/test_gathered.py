@@ -14,14 +14,14 @@ PARTS = [torch.arange(6.0).reshape(3, 2) + 10 * i for i in range(4)]
 def test_outputs_come_in_order_however_many_are_expected(rows):
     gathered = Gathered(rows)
     for part in PARTS:
-        gathered.add(part)
+        gathered.add(part, 3)
     assert torch.equal(gathered.all(), torch.cat(PARTS))
 
 
 def test_outputs_are_copies_without_gradients():
     output = torch.ones(2, 1, requires_grad=True) * 1
     gathered = Gathered(2)
-    gathered.add(output)
+    gathered.add(output, 2)
     with torch.no_grad():
         output.zero_()
     assert gathered.all().tolist() == [[1.0], [1.0]]
@@ -31,7 +31,7 @@ def test_outputs_are_copies_without_gradients():
 def test_what_was_there_is_gone_on_with_and_stays_what_it_was():
     before = PARTS[0].clone()
     gathered = Gathered.of(before)
-    gathered.add(PARTS[1])
+    gathered.add(PARTS[1], 3)
     assert torch.equal(gathered.all(), torch.cat(PARTS[:2]))
     assert torch.equal(before, PARTS[0])
 
@@ -74,7 +74,7 @@ def test_there_are_no_losses_before_the_first_step():
 @pytest.mark.parametrize("other", [torch.ones(1, 1), torch.ones(2), torch.ones(2, 2).double()])
 def test_outputs_of_another_kind_are_refused(other):
     gathered = Gathered(9)
-    gathered.add(torch.ones(2, 2))
+    gathered.add(torch.ones(2, 2), 2)
     with pytest.raises(ShapeError, match="another kind of output") as caught:
-        gathered.add(other)
+        gathered.add(other, len(other))
     assert "(2,) float32" in caught.value.why
