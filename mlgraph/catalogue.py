@@ -278,13 +278,23 @@ def _provider(point: importlib.metadata.EntryPoint) -> str:
     return point.dist.name if point.dist else point.value
 
 
-def _unknown(key: str, known: list[str]) -> MLGraphError:
+def providers() -> tuple[str, ...]:
+    """Load every provider of nodes; what is to be said of those that could not be loaded.
+
+    What they define beside nodes, such as kinds of tasks and callbacks, is there afterwards.
+
+    >>> providers()
+    ()
+    """
     failures = catalogue().failures
-    broken = "; ".join(f"{name} could not be loaded ({why})" for name, why in failures.items())
+    return tuple(f"{name} could not be loaded ({why})" for name, why in failures.items())
+
+
+def _unknown(key: str, known: list[str]) -> MLGraphError:
     hint = did_you_mean(key, known) or did_you_mean(f"nn_{key}", known)
     return UnknownKeyError(
         f"No node is called {key!r}.",
-        why="; ".join(filter(None, [f"{len(known)} nodes are installed", broken])),
+        why="; ".join([f"{len(known)} nodes are installed", *providers()]),
         mend=hint or "mlgraph.nodes() lists them all",
     )
 

@@ -70,6 +70,9 @@ UPWARD = {
     ("mlgraph.core.checked", "to_dot", "mlgraph.draw.dot"),
     ("mlgraph.core.checked", "to_mermaid", "mlgraph.draw.mermaid"),
     ("mlgraph.data.prediction", "score", "mlgraph.train.metric"),
+    ("mlgraph.data.kind", "_provided", "mlgraph.catalogue"),
+    ("mlgraph.train.callbacks.known", "_provided", "mlgraph.catalogue"),
+    ("mlgraph.train.sampler", "_provided", "mlgraph.catalogue"),
 }
 
 

@@ -44,3 +44,40 @@ def test_a_broken_package_takes_nothing_else_down_and_is_named(tmp_path):
     done = run(code, tmp_path)
     assert "No node is called 'nn_wavelet'" in done.stderr
     assert "broken could not be loaded (ModuleNotFoundError" in done.stderr
+
+
+KINDS = """
+from mlgraph import Callback
+from mlgraph.data.kinds import Regression
+
+class Counts(Regression):
+    pass
+
+class Tick(Callback):
+    pass
+"""
+
+
+def installed(folder, code):
+    """A package with an entry point, as ``pip`` would leave it."""
+    info = folder / "ticks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ticks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mlgraph.nodes]\nticks = ticks_nodes\n")
+    (folder / "ticks_nodes.py").write_text(code)
+    return folder
+
+
+def test_kinds_and_callbacks_are_found_whatever_comes_first(tmp_path):
+    data = '{"a": [1.0, 2.0], "y": [1, 2]}'
+    code = f'from mlgraph import Task\nprint(Task({data}, target="y", kind="counts").kind)'
+    assert run(code, installed(tmp_path, KINDS)).stdout.split() == ["counts"]
+    done = run('from mlgraph import callback\nprint(callback("tick"))', tmp_path)
+    assert done.stdout.split() == ['callback("tick")'], done.stderr
+
+
+def test_what_a_broken_package_would_have_offered_is_said_everywhere(tmp_path):
+    installed(tmp_path, KINDS + "\nimport a_package_that_is_not_there\n")
+    for use in ('callback("tack")', 'sampler("tack")', 'Task({"y": [1]}, "y", kind="tack")'):
+        done = run(f"from mlgraph import Task, callback, sampler\n{use}", tmp_path)
+        assert "ticks could not be loaded (ModuleNotFoundError" in done.stderr, use

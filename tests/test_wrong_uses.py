@@ -587,14 +587,14 @@ RUNNING = [
         "fit a node",
         lambda: po("scale").fit(three()),
         GraphError,
-        "A node does not fit",
+        "'fit' is for graphs",
         ".as_graph().fit",
     ),
     wrong(
         "predict with a node",
         lambda: po("scale").predict(three()),
         GraphError,
-        "A node does not predict",
+        "'predict' is for graphs",
         "as_graph",
     ),
     wrong(

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mlgraph.core.base import NodeBase
-from mlgraph.core.graph import Composable, Graph
+from mlgraph.core.graph import Composable, FittedGraph, Graph
 from mlgraph.errors import GraphError
-
-_OF_GRAPHS = frozenset({"predict", "as_classifier", "as_regressor", "as_transformer", "draw"})
 
 
 class Node(NodeBase, Composable):
@@ -49,7 +47,7 @@ class Node(NodeBase, Composable):
 
     def __getattr__(self, name: str) -> Any:
         # Only reached for attributes that do not exist.
-        if name in _OF_GRAPHS:
+        if not name.startswith("_") and (hasattr(Graph, name) or hasattr(FittedGraph, name)):
             raise _graph_only(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -72,7 +70,7 @@ class _OfGraphs(GraphError, AttributeError):
 
 def _graph_only(node: Node, method: str) -> GraphError:
     return _OfGraphs(
-        f"A node does not {method}; a graph does.",
+        f"{method!r} is for graphs, and this is a node.",
         where=f"node {node.default_id!r}",
-        mend=f"write {node.call_name()}.as_graph().{method}(...)",
+        mend=f"write {node.call_name()}.as_graph().{method}",
     )

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
+
+import attrs
 
 from mlgraph.core import wiring
 from mlgraph.core.base import NodeBase
@@ -88,8 +91,10 @@ def _inlets(graph: Graph, plain: Graph) -> dict[str, str]:
 def _unfolded(graph: Graph) -> Graph:
     """Macros replaced by their graphs; the free ports keep their order."""
     plain = _pin(graph)
-    while any(node.expand() is not None for node in plain._nodes):
-        plain = _unfold(plain)
+    bodies = [node.expand() for node in plain._nodes]
+    while any(body is not None for body in bodies):
+        plain = _unfold(plain, bodies)
+        bodies = [node.expand() for node in plain._nodes]
     return plain
 
 
@@ -99,44 +104,50 @@ def _pin(graph: Graph) -> Graph:
     return Graph(nodes, graph._wires, graph._free)
 
 
-def _unfold(graph: Graph) -> Graph:
-    """The first macro node replaced by its graph, with ids ``<macro>.<inner>``."""
-    index, inner = next((i, g) for i, n in enumerate(graph._nodes) if (g := n.expand()) is not None)
-    macro = graph._nodes[index]
-    body = _pin(inner)
-    nodes = tuple(node.pinned(f"{macro.id}.{node.id}") for node in body._nodes)
-    ports = macro.ports()
-    if len(body.inputs) != len(ports[0]) or len(body.outputs) != len(ports[1]):
-        raise GraphError(
-            f"{macro.call_name()} unfolds into a graph with other ports than its own.",
-            where=f"node {macro.id!r}",
-        )
-    return _splice(graph, index, nodes, body)
-
-
-def _splice(graph: Graph, index: int, nodes: tuple[NodeBase, ...], body: Graph) -> Graph:
-    """``nodes`` in the place of one node; its ports become the free ports of the body."""
-    grown = len(nodes) - 1
-
-    def place(i: int) -> int:
-        return i if i < index else i + grown
-
-    inputs, outputs = graph._nodes[index].ports()
-    into = {port.name: socket for port, socket in zip(inputs, body._free[0], strict=True)}
-    out = {port.name: socket for port, socket in zip(outputs, body._free[1], strict=True)}
+def _unfold(graph: Graph, bodies: Sequence[Graph | None]) -> Graph:
+    """Every node that has a body replaced by it, its nodes under ids ``<macro>.<inner>``."""
+    parts = [_part(node, body) for node, body in zip(graph._nodes, bodies, strict=True)]
+    starts = [0, *accumulate(len(part.nodes) for part in parts)]
 
     def outer(wire: Wire) -> Wire:
-        source, target = place(wire.source), place(wire.target)
-        output, input = wire.output, wire.input
-        if wire.source == index:
-            source, output = out[wire.output].node + index, out[wire.output].port
-        if wire.target == index:
-            target, input = into[wire.input].node + index, into[wire.input].port
-        return Wire(source, output, target, input)
+        source, output = parts[wire.source].outputs.get(wire.output, (0, wire.output))
+        target, input = parts[wire.target].inputs.get(wire.input, (0, wire.input))
+        return Wire(starts[wire.source] + source, output, starts[wire.target] + target, input)
 
-    inner = tuple(Wire(w.source + index, w.output, w.target + index, w.input) for w in body._wires)
-    every = graph._nodes[:index] + nodes + graph._nodes[index + 1 :]
-    return Graph(every, (*map(outer, graph._wires), *inner))
+    inner = (
+        Wire(wire.source + start, wire.output, wire.target + start, wire.input)
+        for part, start in zip(parts, starts, strict=False)
+        for wire in part.wires
+    )
+    nodes = tuple(node for part in parts for node in part.nodes)
+    return Graph(nodes, (*map(outer, graph._wires), *inner))
+
+
+@attrs.frozen
+class _Part:
+    """What stands in the place of a node, and where inside of it the node's ports are."""
+
+    nodes: tuple[NodeBase, ...]
+    wires: tuple[Wire, ...] = ()
+    inputs: Mapping[str, tuple[int, str]] = attrs.field(factory=dict)
+    outputs: Mapping[str, tuple[int, str]] = attrs.field(factory=dict)
+
+
+def _part(node: NodeBase, inner: Graph | None) -> _Part:
+    if inner is None:
+        return _Part((node,))
+    body = _pin(inner)
+    sides = []
+    for ports, sockets in zip(node.ports(), body._free, strict=True):
+        if len(ports) != len(sockets):
+            raise GraphError(
+                f"{node.call_name()} unfolds into a graph with other ports than its own.",
+                where=f"node {node.id!r}",
+            )
+        named = zip(ports, sockets, strict=True)
+        sides.append({port.name: (socket.node, socket.port) for port, socket in named})
+    nodes = tuple(inside.pinned(f"{node.id}.{inside.id}") for inside in body._nodes)
+    return _Part(nodes, body._wires, *sides)
 
 
 def _cut(graph: Graph) -> Graph:

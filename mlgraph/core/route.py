@@ -87,6 +87,8 @@ class Branch(_Passing):
         return self.inputs, tuple(Port(name) for name in self._names())
 
     def active_outputs(self) -> frozenset[str]:
+        if "selection" in self.tokens():  # any of them may become the one
+            return frozenset(self._names())
         return frozenset({self._selected()})
 
     def _names(self) -> tuple[str, ...]:

@@ -212,13 +212,23 @@ def task_type(given: str | TaskType | type[TaskType]) -> TaskType:
     if isinstance(given, type) and issubclass(given, TaskType):
         return _made(given)
     known = task_types()
+    if isinstance(given, str) and given in known:
+        return _made(known[given])
+    return _made(_provided(given))
+
+
+def _provided(given: object) -> type[TaskType]:
+    """A kind that comes with the nodes of a package, which may not have been loaded."""
+    from mlgraph.catalogue import providers
+
+    broken, known = providers(), task_types()
     if not isinstance(given, str) or given not in known:
         raise ConfigError(
             f"There is no kind of task {shown(given)}.",
-            why=f"the kinds are {listing(known, 20)}",
+            why="; ".join([f"the kinds are {listing(known, 20)}", *broken]),
             mend=did_you_mean(given, known),
         )
-    return _made(known[given])
+    return known[given]
 
 
 @attrs.frozen

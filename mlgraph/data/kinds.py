@@ -182,4 +182,5 @@ def log_mean(logs: Tensor) -> Tensor:
 
 
 def _no_target(what: str) -> ConfigError:
-    return ConfigError(what, mend='make the task with Task(data, target="...")')
+    mend = 'make the task with Task(data, target="..."), or pass one: network(specs, task=task)'
+    return ConfigError(what, mend=mend)

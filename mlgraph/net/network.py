@@ -101,7 +101,8 @@ def _refuse_other_weights(first: Call, other: Call) -> None:
             f"{first.id!r} and {other.id!r} cannot share their weights.",
             where=f"weights {first.module!r}",
             why=f"they are {_kind(first, sizes[0])} and {_kind(other, sizes[1])}",
-            mend="let them be equal, and feed them inputs of equal sizes",
+            mend="let them be equal and feed them inputs of equal sizes, or give the weights "
+            "another name, which no node has",
         )
 
 

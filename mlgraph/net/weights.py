@@ -8,9 +8,11 @@ from pickle import UnpicklingError
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mlgraph.core.param import shown
 from mlgraph.data.selector import Nothing, Selector
 from mlgraph.errors import ConfigError, StateError, UnknownColumnError, did_you_mean, listing
 
@@ -117,7 +119,7 @@ def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping
     if isinstance(source, nn.Module):
         return source.state_dict()
     if isinstance(source, Mapping):
-        return source
+        return {name: _tensor(name, value) for name, value in source.items()}
     path = Path(source)
     reader = _READERS.get(path.suffix)
     if reader is None:
@@ -182,12 +184,35 @@ _READERS = {
 KINDS_OF_FILES = tuple(_READERS)
 
 
+def _tensor(name: str, value: object) -> Tensor:
+    """A tensor, also of an array of NumPy."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return torch.from_numpy(value.copy())
+    raise ConfigError(
+        f"{name!r} is no tensor.",
+        where="weights",
+        why=f"it is {shown(value)}",
+        mend="pass tensors or arrays by name, such as the state_dict of a module",
+    )
+
+
 def _renamed(tensors: Mapping[str, Tensor], new: Mapping[str, str]) -> dict[str, Tensor]:
     def name(old: str) -> str:
         start = max((s for s in new if old.startswith(s)), key=len, default="")
         return new.get(start, "") + old.removeprefix(start)
 
-    return {name(old): tensor for old, tensor in tensors.items()}
+    found: dict[str, str] = {}
+    for old in tensors:
+        if name(old) in found:
+            raise StateError(
+                f"Two weights would be called {name(old)!r}.",
+                why=f"they are called {found[name(old)]!r} and {old!r}",
+                mend="leave one of them out, or map its name to another one in rename={...}",
+            )
+        found[name(old)] = old
+    return {new: tensors[old] for new, old in found.items()}
 
 
 def _fresh(chosen: Selector, known: Mapping[str, Tensor]) -> frozenset[str]:

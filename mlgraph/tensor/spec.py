@@ -190,9 +190,11 @@ class TensorSpec:
     def _known(self, dim: int) -> int:
         size = self.dim(dim)
         if isinstance(size, str):
+            mend = "give it a fixed size, or pool or flatten that dimension first"
+            if size == "batch":
+                mend = "batches differ in size: read x.shape[0] in forward"
             raise ShapeError(
-                f"The size of dimension {dim}, {size!r}, is needed now and is not known.",
-                mend="give it a fixed size, or pool or flatten that dimension first",
+                f"The size of dimension {dim}, {size!r}, is needed now and is not known.", mend=mend
             )
         return size
 

@@ -216,10 +216,18 @@ def _torch(name: str, make: Any) -> Any:
 
 def _find(key: str, base: Any) -> Any:
     classes = known(base)
+    return classes[key] if key in classes else _provided(key, base)
+
+
+def _provided(key: str, base: Any) -> Any:
+    """A sampler that comes with the nodes of a package, which may not have been loaded."""
+    from mlgraph.catalogue import providers
+
+    broken, classes = providers(), known(base)
     if key not in classes:
         raise UnknownKeyError(
             f"No {base.made_by.replace('_', ' ')} is called {key!r}.",
-            why=f"there are {listing(classes, 20)}",
+            why="; ".join([f"there are {listing(classes, 20)}", *broken]),
             mend=did_you_mean(key, classes) or "pass a class, or a function of the rows",
         )
     return classes[key]

@@ -265,12 +265,3 @@ class TokenAttention(nn.Module):
 
     def extra_repr(self) -> str:
         return f"heads={self.heads}, dropout={self.dropout}"
-
-
-def first_token(tokens: torch.Tensor) -> torch.Tensor:
-    """The first token of each row, ``(batch, width)`` of ``(batch, tokens, width)``.
-
-    >>> first_token(torch.zeros(2, 5, 8)).shape
-    torch.Size([2, 8])
-    """
-    return tokens[:, 0]

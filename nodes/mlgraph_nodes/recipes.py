@@ -23,7 +23,6 @@ from mlgraph.core.graph import Graph
 from mlgraph.core.node import Node
 from mlgraph.data.task import Task
 from mlgraph.errors import ConfigError
-from mlgraph_nodes.ft_transformer import first_token
 from mlgraph_nodes.recipe_parts import (
     DATES,
     NUMERIC,
@@ -206,7 +205,7 @@ def ft_transformer(
         tokens(task, width, scaling),
         nn("cls_token"),
         nn("block", block, n_blocks, vary=vary),
-        nn("fn", first_token, id="first_token"),
+        nn("take", 0, id="first_token"),
         nn("layer_norm"),
         nn("relu"),
         nn("head"),

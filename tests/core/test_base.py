@@ -246,11 +246,11 @@ def test_a_class_without_fit_or_apply_is_no_node() -> None:
 
 
 def test_a_node_says_that_only_a_graph_fits() -> None:
-    with pytest.raises(GraphError, match=r"A node does not fit; a graph does") as refused:
+    with pytest.raises(GraphError, match="'fit' is for graphs, and this is a node") as refused:
         Plus().fit(3)  # type: ignore[call-arg]
-    assert 'po("plus").as_graph().fit(...)' in refused.value.mend
-    for method in ("predict", "as_classifier", "as_regressor", "as_transformer", "draw"):
-        with pytest.raises(GraphError, match=f"A node does not {method}"):
+    assert 'po("plus").as_graph().fit' in refused.value.mend
+    for method in ("predict", "as_classifier", "draw", "network", "shapes", "to_dict", "replace"):
+        with pytest.raises(GraphError, match=f"{method!r} is for graphs"):
             getattr(Plus(), method)
         assert not hasattr(Plus(), method)
 

@@ -13,11 +13,11 @@ from mlgraph.core import port as ports_module
 from mlgraph.core.compose import chain, union
 from mlgraph.core.graph import Graph
 from mlgraph.core.node import Node
-from mlgraph.core.param import param
+from mlgraph.core.param import param, tune
 from mlgraph.core.port import Port, register_conversion
 from mlgraph.core.resolve import resolve
 from mlgraph.core.route import Branch, Copy, Nop, branch
-from mlgraph.errors import DataError, GraphError
+from mlgraph.errors import DataError, GraphError, MLGraphError
 
 
 class Unary(Node):
@@ -343,3 +343,12 @@ def test_resolving_twice_is_resolving_once(one: Any, two: Any, selection: str) -
     assert resolve(once).ids == once.ids
     assert once.fit(3).predict(4) == graph.fit(3).predict(4)
     assert all(node.expand() is None for node in once.nodes.values())
+
+
+def test_a_path_that_is_left_to_tuning_is_one_finding() -> None:
+    graph = branch({"one": Nop(), "other": Nop()}).with_params(
+        branch__selection=tune(["one", "other"])
+    )
+    with pytest.raises(MLGraphError) as caught:
+        graph.check(1)
+    assert "left to tuning" in str(caught.value) and "No path" not in str(caught.value)

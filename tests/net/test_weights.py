@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -141,3 +142,23 @@ def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(StateError, match="There is no file") as caught:
         load_weights(net(), tmp_path / "none.pt")
     assert "nothing is downloaded" in caught.value.mend
+
+
+def test_two_weights_that_would_get_one_name_are_refused():
+    module = nn("linear", 1, id="fc").as_graph().network(("batch", 2), seed=0)
+    before = module.fc.weight.detach().clone()
+    given = {"module.fc.weight": torch.ones(1, 2), "fc.weight": torch.zeros(1, 2)}
+    with pytest.raises(StateError, match=r"Two weights would be called 'fc.weight'") as caught:
+        load_weights(module, {**given, "fc.bias": torch.zeros(1)}, rename={"module.": ""})
+    assert "'module.fc.weight' and 'fc.weight'" in caught.value.why
+    assert torch.equal(module.fc.weight, before)
+
+
+def test_arrays_of_numpy_are_weights_and_other_things_are_not():
+    module = nn("linear", 1, id="fc").as_graph().network(("batch", 2), seed=0)
+    given = {"fc.weight": np.full((1, 2), 7.0), "fc.bias": torch.zeros(1)}
+    assert load_weights(module, given).complete
+    assert module.fc.weight.tolist() == [[7.0, 7.0]]
+    with pytest.raises(ConfigError, match=r"'fc.bias' is no tensor"):
+        load_weights(module, {"fc.weight": np.zeros((1, 2)), "fc.bias": [0.0]})
+    assert module.fc.weight.tolist() == [[7.0, 7.0]]

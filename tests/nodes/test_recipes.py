@@ -15,11 +15,12 @@ import rtdl_revisiting_models as rtdl
 import tabm as tabm_package
 import torch
 
-from mlgraph import ConfigError, DataError, Graph, Task, sel
+from mlgraph import ConfigError, DataError, Graph, Task, load, sel
 from mlgraph.data.spread import QuantileRegression
 from mlgraph.datasets import mtcars, penguins
 from mlgraph_nodes import recipes
 from mlgraph_nodes.recipes import featureless, ft_transformer, mlp, tab_resnet, tabm
+from mlgraph_nodes.vision_recipe import vision
 
 ROWS = 40
 LEVELS = (3, 2)
@@ -491,3 +492,22 @@ def test_an_unknown_parameter_of_the_trainer_is_refused() -> None:
 def test_all_recipes_are_listed() -> None:
     names = (recipe.__name__ for recipe in (*TABLES, featureless, recipes.vision))
     assert recipes.__all__ == sorted(names)
+
+
+@pytest.mark.parametrize("recipe", [featureless, *TABLES])
+def test_a_recipe_comes_back_from_a_document_and_from_a_file(recipe, tmp_path):
+    task = table("mixed")
+    graph = recipe(task, epochs=1, **({} if recipe is featureless else small(recipe)))
+    graph = graph.with_params(torch_model__progress=False)
+    assert Graph.from_dict(graph.to_dict()) == graph
+    graph.save(tmp_path / "graph.mlgraph")
+    assert load(tmp_path / "graph.mlgraph") == graph
+    fitted = graph.fit(task, seed=1)
+    fitted.save(tmp_path / "fitted.mlgraph")
+    found = load(tmp_path / "fitted.mlgraph").predict(task).response
+    np.testing.assert_array_equal(found, fitted.predict(task).response)
+
+
+def test_a_network_for_images_comes_back_as_well():
+    graph = vision("resnet18", epochs=1)
+    assert Graph.from_dict(graph.to_dict()) == graph

@@ -116,11 +116,18 @@ def _key(item: Any) -> str:
 
 
 def _find(key: str) -> type[Callback]:
-    classes = known()
+    return known()[key] if key in known() else _provided(key)
+
+
+def _provided(key: str) -> type[Callback]:
+    """A callback that comes with the nodes of a package, which may not have been loaded."""
+    from mlgraph.catalogue import providers
+
+    broken, classes = providers(), known()
     if key not in classes:
         raise UnknownKeyError(
             f"No callback is called {key!r}.",
-            why=f"there are {listing(classes, 60)}",
+            why="; ".join([f"there are {listing(classes, 60)}", *broken]),
             mend=did_you_mean(key, classes) or "pass a Callback of your own",
         )
     return classes[key]
