@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mlgraph.catalogue import nn, nodes, po, recipe, recipes
 from mlgraph.core.compose import chain, replicate, union
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.core.node import Node
 from mlgraph.core.param import param, tune
 from mlgraph.core.port import Port

@@ -24,6 +24,7 @@ import attrs
 
 from mlgraph.core.base import is_concrete
 from mlgraph.core.graph import Graph
+from mlgraph.core.lookup import subclasses
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
 from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean, listing
@@ -263,15 +264,9 @@ def _user_classes() -> dict[str, type[Node]]:
     offered = {offer.node for offer in catalogue().offers.values()}
     return {
         cls.key: cls
-        for cls in _subclasses(Node)  # type: ignore[type-abstract]
+        for cls in subclasses(Node)
         if cls not in offered and is_concrete(cls) and not cls.__module__.startswith("mlgraph.")
     }
-
-
-def _subclasses(cls: type[Node]) -> Iterator[type[Node]]:
-    for child in cls.__subclasses__():
-        yield child
-        yield from _subclasses(child)
 
 
 def _provider(point: importlib.metadata.EntryPoint) -> str:

@@ -30,18 +30,19 @@ FLOORS = [
     ["mlgraph.__main__"],
 ]
 CORE = (
-    "value files param declare keyed extra port base wiring structure algebra checked views graph"
-    " node compose route resolve entry calls run continuing"
+    "value files param declare keyed lookup extra port base wiring structure algebra checked views"
+    " graph fitted node compose route resolve entry calls run continuing"
 ).split()
 
 # Methods that belong to a value although their work is done higher up: (module, function, target).
 UPWARD = {
     ("mlgraph.core.graph", "_or_nop", "mlgraph.core.route"),
     ("mlgraph.core.graph", "resolved", "mlgraph.core.resolve"),
+    ("mlgraph.core.graph", "TYPE_CHECKING", "mlgraph.core.fitted"),
     ("mlgraph.core.graph", "fit", "mlgraph.core.run"),
     ("mlgraph.core.graph", "check", "mlgraph.core.run"),
-    ("mlgraph.core.graph", "predict", "mlgraph.core.run"),
-    ("mlgraph.core.graph", "continue_", "mlgraph.core.continuing"),
+    ("mlgraph.core.fitted", "predict", "mlgraph.core.run"),
+    ("mlgraph.core.fitted", "continue_", "mlgraph.core.continuing"),
     ("mlgraph.core.views", "__repr__", "mlgraph.draw.text"),
     ("mlgraph.core.views", "__str__", "mlgraph.draw.text"),
     ("mlgraph.core.views", "_repr_html_", "mlgraph.draw.svg"),
@@ -56,12 +57,12 @@ UPWARD = {
     ("mlgraph.core.graph", "as_regressor", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "as_transformer", "mlgraph.learn.estimator"),
     ("mlgraph.core.graph", "as_estimator", "mlgraph.learn.estimator"),
-    ("mlgraph.core.graph", "save", "mlgraph.store.save"),
+    ("mlgraph.core.fitted", "save", "mlgraph.store.save"),
     ("mlgraph.core.views", "save", "mlgraph.store.save"),
     ("mlgraph.core.views", "to_dict", "mlgraph.store.document"),
     ("mlgraph.core.views", "from_dict", "mlgraph.store.document"),
-    ("mlgraph.core.graph", "to_state_dict", "mlgraph.store.export"),
-    ("mlgraph.core.graph", "export_torch", "mlgraph.store.export"),
+    ("mlgraph.core.fitted", "to_state_dict", "mlgraph.store.export"),
+    ("mlgraph.core.fitted", "export_torch", "mlgraph.store.export"),
     ("mlgraph.learn.base", "save", "mlgraph.store.save"),
     ("mlgraph.core.checked", "__str__", "mlgraph.draw.text"),
     ("mlgraph.core.checked", "_repr_html_", "mlgraph.draw.svg"),
@@ -70,9 +71,7 @@ UPWARD = {
     ("mlgraph.core.checked", "to_dot", "mlgraph.draw.dot"),
     ("mlgraph.core.checked", "to_mermaid", "mlgraph.draw.mermaid"),
     ("mlgraph.data.prediction", "score", "mlgraph.train.metric"),
-    ("mlgraph.data.kind", "_provided", "mlgraph.catalogue"),
-    ("mlgraph.train.callbacks.known", "_provided", "mlgraph.catalogue"),
-    ("mlgraph.train.sampler", "_provided", "mlgraph.catalogue"),
+    ("mlgraph.core.lookup", "_load_providers", "mlgraph.catalogue"),
 }
 
 
@@ -122,8 +121,14 @@ def _walk(tree: ast.AST, function: str = "") -> Iterator[tuple[ast.Import | ast.
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             yield node, function
-        inner = node.name if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
-        yield from _walk(node, function or inner)
+        yield from _walk(node, function or _place(node))
+
+
+def _place(node: ast.AST) -> str:
+    """The name of a function, or what stands for one: what only type checkers import."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return "TYPE_CHECKING"
+    return node.name if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
 
 
 def _imports() -> list[Import]:

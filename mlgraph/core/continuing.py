@@ -15,7 +15,7 @@ import attrs
 from mlgraph.core.base import Context, NodeBase
 from mlgraph.core.calls import call
 from mlgraph.core.entry import Address, given_values, node_seed, to_continue
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 from mlgraph.core.run import Walk
 from mlgraph.errors import ConfigError, GraphError
 

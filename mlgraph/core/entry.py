@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlgraph.core import wiring
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.core.port import Port, accepts, article
 from mlgraph.core.resolve import entrances
 from mlgraph.core.value import digest
@@ -113,17 +114,11 @@ def to_fit(
     return _split(values, _by_door(graph, doors, valid), seed)
 
 
-def to_predict(fitted: FittedGraph, given: Mapping[str, Any], form: str = "like") -> dict[str, Any]:
-    """New data by free input of the resolved graph, in the form of what was fitted on.
-
-    Args:
-        fitted: The fitted graph.
-        given: The data by free input.
-        form: The method of what was fitted on that gives new data its form.
-    """
+def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
+    """New data by free input of the resolved graph, in the form of what was fitted on."""
     values = _entering(entrances(fitted.graph, fitted.resolved), given)
     values = _spread(fitted.resolved, values)
-    values = {name: _modelled(fitted, name, value, form) for name, value in values.items()}
+    values = {name: _modelled(fitted, name, value) for name, value in values.items()}
     _refuse_types(fitted.resolved, values, "apply")
     return values
 
@@ -133,7 +128,9 @@ def to_continue(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Training and validation values for a fitted graph, split as when it was fitted."""
     doors = entrances(fitted.graph, fitted.resolved)
-    values = to_predict(fitted, given, form="further")
+    values = to_predict(fitted, given)
+    for name, value in values.items():
+        _refuse_lost(fitted, name, value)
     train, held, _ = _split(values, _by_door(fitted.graph, doors, valid), fitted.seed)
     return train, held
 
@@ -246,13 +243,24 @@ def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
     return train, held
 
 
-def _modelled(fitted: FittedGraph, name: str, value: Any, form: str) -> Any:
+def _modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
     """New data in the form of what the graph was fitted on."""
     prototype = fitted.prototypes.get(name)
-    if not hasattr(prototype, form):
+    if prototype is None or not hasattr(prototype, "like"):
         return value
     try:
-        return getattr(prototype, form)(value)
+        return prototype.like(value)
+    except MLGraphError as error:
+        raise error.at(f"input {name!r} of the graph") from error.__cause__
+
+
+def _refuse_lost(fitted: FittedGraph, name: str, value: Any) -> None:
+    """Refuse data to learn from that lack what learning depends on, besides the features."""
+    prototype = fitted.prototypes.get(name)
+    if prototype is None or not hasattr(prototype, "refuse_lost_roles"):
+        return
+    try:
+        prototype.refuse_lost_roles(value)
     except MLGraphError as error:
         raise error.at(f"input {name!r} of the graph") from error.__cause__
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mlgraph.core.base import NodeBase
-from mlgraph.core.graph import Composable, FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Composable, Graph
 from mlgraph.errors import GraphError
 
 

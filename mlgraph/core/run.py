@@ -30,7 +30,8 @@ from mlgraph.core.entry import (
     to_fit,
     to_predict,
 )
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.core.port import type_name
 from mlgraph.core.resolve import admit
 from mlgraph.core.value import digest, nameless

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from mlgraph.core.declare import required
 from mlgraph.core.keyed import Keyed
+from mlgraph.core.lookup import class_of, subclasses
 from mlgraph.core.param import shown
 from mlgraph.data.answers import Label
 from mlgraph.data.column import Column
 from mlgraph.data.prediction import Prediction
 from mlgraph.data.targets import check_column, class_codes, numbers
-from mlgraph.errors import ConfigError, did_you_mean, listing
+from mlgraph.errors import ConfigError, listing
 
 
 class Rows(Protocol):
@@ -211,24 +212,7 @@ def task_type(given: str | TaskType | type[TaskType]) -> TaskType:
         return given
     if isinstance(given, type) and issubclass(given, TaskType):
         return _made(given)
-    known = task_types()
-    if isinstance(given, str) and given in known:
-        return _made(known[given])
-    return _made(_provided(given))
-
-
-def _provided(given: object) -> type[TaskType]:
-    """A kind that comes with the nodes of a package, which may not have been loaded."""
-    from mlgraph.catalogue import providers
-
-    broken, known = providers(), task_types()
-    if not isinstance(given, str) or given not in known:
-        raise ConfigError(
-            f"There is no kind of task {shown(given)}.",
-            why="; ".join([f"the kinds are {listing(known, 20)}", *broken]),
-            mend=did_you_mean(given, known),
-        )
-    return known[given]
+    return _made(class_of(given, task_types, "kind of task", error=ConfigError))
 
 
 @attrs.frozen
@@ -290,13 +274,7 @@ def _made(cls: type[TaskType]) -> TaskType:
 
 
 def _all() -> Iterator[type[TaskType]]:
-    return _subclasses(TaskType)  # type: ignore[type-abstract]
-
-
-def _subclasses(cls: type[TaskType]) -> Iterator[type[TaskType]]:
-    for child in cls.__subclasses__():
-        yield child
-        yield from _subclasses(child)
+    return subclasses(TaskType)
 
 
 def _ours(cls: type[TaskType]) -> bool:

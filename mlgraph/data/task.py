@@ -332,17 +332,15 @@ class Task(Frame):
         }
         return self._with(columns=new, row_ids=row_ids, roles=roles)
 
-    def further(self, data: Any) -> Self:
-        """More data to learn from, as a task of this form with all its roles.
+    def refuse_lost_roles(self, new: Self) -> None:
+        """Refuse a task to learn from that lacks a column with a role here.
 
         Raises:
-            DataError: As ``like``, or a column is missing that weighs, groups or orders the rows.
+            DataError: A column is missing that weighs, groups or orders the rows.
 
         >>> task = Task({"a": [1.0], "w": [2.0]}, weight="w")
-        >>> task.further({"a": [3.0], "w": [1.0]}).weights()
-        array([1.])
+        >>> task.refuse_lost_roles(task.like({"a": [3.0], "w": [1.0]}))
         """
-        new = self.like(data)
         named = {name: role for role, names in self.roles.items() for name in names}
         for name in (name for name in named if name not in new.columns):
             raise DataError(
@@ -351,7 +349,6 @@ class Task(Frame):
                 why=f"it has the role {named[name]!r} in the task that was fitted",
                 mend="add it: what is learned depends on it",
             )
-        return new
 
     # Inside
 

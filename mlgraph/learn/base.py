@@ -14,7 +14,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.data.task import Task
 from mlgraph.learn.abilities import (
     check_usable,

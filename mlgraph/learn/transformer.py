@@ -11,7 +11,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 from mlgraph.data.task import Task
 from mlgraph.errors import ConfigError
 from mlgraph.learn.abilities import wrong_output

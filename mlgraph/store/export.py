@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlgraph.core.files import replacing
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 from mlgraph.errors import StateError
 from mlgraph.tensor.spec import TensorSpec
 

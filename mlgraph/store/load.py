@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.errors import StateError
 from mlgraph.store import tensors
 from mlgraph.store.archive import MAX_BYTES, Archive, damaged

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlgraph.core.files import replacing
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.errors import MLGraphError, StateError
 from mlgraph.store import tensors
 from mlgraph.store.archive import Entry, pack

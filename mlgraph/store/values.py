@@ -12,7 +12,7 @@ import pyarrow as pa
 from mlgraph.core.keyed import Keyed
 from mlgraph.core.value import address, importable
 from mlgraph.data.column import TYPES, Column
-from mlgraph.data.frame import _rebuild
+from mlgraph.data.contents import rebuild
 from mlgraph.data.ingest import to_column
 from mlgraph.data.kind import Goal, TaskType, task_types
 from mlgraph.data.lazy.column import LazyTensor
@@ -127,7 +127,7 @@ def _read_task(reader: Reader, content: Any) -> Task:
     roles = _named(values, "roles")
     _check_roles(roles, columns, goal)
     fields = {"columns": columns, "row_ids": row_ids, "roles": roles, "goal": goal}
-    made = _rebuild(Task, fields)
+    made = rebuild(Task, fields)
     assert isinstance(made, Task)
     return made
 

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlgraph.core.base import Context, NodeBase
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
 from mlgraph.core.route import Nop

@@ -180,8 +180,8 @@ class Optimizer(Description):
             made = self.cls(fresh, **{**self.options, **extra})
         except Exception as error:
             raise self.refusal(error) from error
-        if isinstance(made, torch.optim.SGD) and any(g["momentum"] for g in made.param_groups):
-            weights_may_join(made)
+        if isinstance(made, torch.optim.SGD):  # schedules may give it a momentum later
+            made.register_step_pre_hook(_unfuse)
         if not isinstance(made, torch.optim.Optimizer):
             raise ConfigError(
                 f"{self.name!r} does not make an optimizer.",
@@ -213,17 +213,8 @@ def default_optimizer() -> Optimizer:
     return Optimizer.of("adamw", {"lr": 0.01, "weight_decay": 0.0})
 
 
-def weights_may_join(optimizer: torch.optim.Optimizer) -> None:
-    """Let weights get their first gradients one after the other, also where SGD has a momentum.
-
-    >>> weights_may_join(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
-    """
-    if isinstance(optimizer, torch.optim.SGD):
-        optimizer.register_step_pre_hook(_unfuse)
-
-
 def _unfuse(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Leave the fused kernel where some weights have a momentum and others not yet.
+    """Leave the fused kernel where some weights have a momentum and others, which join, not yet.
 
     It needs all momenta or none; the kernel over lists does not.
     """

@@ -7,7 +7,7 @@ only, so that a run that is resumed, other ranks and a loop written by hand draw
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from mlgraph.core.keyed import Keyed
+from mlgraph.core.lookup import class_of, subclasses
 from mlgraph.core.param import shown
 from mlgraph.data.batch import Batch
-from mlgraph.errors import ConfigError, UnknownKeyError, did_you_mean, listing
+from mlgraph.errors import ConfigError
 
 Places = Tensor | Sequence[int]
 
@@ -176,7 +177,7 @@ def known(base: Any) -> Mapping[str, type[Any]]:
     """
     import mlgraph.train.samplers  # noqa: F401  the predefined ones, which need this module
 
-    found = {cls.key: cls for cls in _subclasses(base) if not cls.__name__.startswith("_")}
+    found = {cls.key: cls for cls in subclasses(base) if not cls.__name__.startswith("_")}
     return {key: found[key] for key in sorted(found)}
 
 
@@ -192,7 +193,7 @@ def _made(given: Any, base: Any, of_torch: Callable[[Any], Any]) -> Any:
         raise _instance(given)
     if isinstance(given, (Sampler, BatchSampler)) or not callable(given):
         raise ConfigError(
-            f"{shown(given)} is not a {base.made_by.replace('_', ' ')}.",
+            f"{shown(given)} is not a {_word(base)}.",
             why="one is a key, a class, or a function of the rows that gives a sampler of torch",
             mend=f"write {base.made_by}=lambda rows: ...",
         )
@@ -215,25 +216,9 @@ def _torch(name: str, make: Any) -> Any:
 
 
 def _find(key: str, base: Any) -> Any:
-    classes = known(base)
-    return classes[key] if key in classes else _provided(key, base)
+    otherwise = "pass a class, or a function of the rows"
+    return class_of(key, lambda: known(base), _word(base), otherwise)
 
 
-def _provided(key: str, base: Any) -> Any:
-    """A sampler that comes with the nodes of a package, which may not have been loaded."""
-    from mlgraph.catalogue import providers
-
-    broken, classes = providers(), known(base)
-    if key not in classes:
-        raise UnknownKeyError(
-            f"No {base.made_by.replace('_', ' ')} is called {key!r}.",
-            why="; ".join([f"there are {listing(classes, 20)}", *broken]),
-            mend=did_you_mean(key, classes) or "pass a class, or a function of the rows",
-        )
-    return classes[key]
-
-
-def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
-    for child in cls.__subclasses__():
-        yield child
-        yield from _subclasses(child)
+def _word(base: Any) -> str:
+    return str(base.made_by).replace("_", " ")

@@ -106,7 +106,7 @@ def test_levels_rise_between_0_and_1(levels: Any) -> None:
 
 @pytest.mark.parametrize("given", ["clasification", 3, ["regression"], int])
 def test_what_is_no_kind_is_refused(given: Any) -> None:
-    with pytest.raises(ConfigError, match="There is no kind of task"):
+    with pytest.raises(ConfigError, match="No kind of task is called"):
         task_type(given)
 
 

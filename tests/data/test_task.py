@@ -75,7 +75,7 @@ def test_a_target_that_does_not_fit_the_kind_is_refused(target, kind: str | None
 
 
 def test_unknown_kinds_and_missing_targets_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no kind of task 'clasification'") as unknown:
+    with pytest.raises(ConfigError, match="No kind of task is called 'clasification'") as unknown:
         task_of(list("abab"), kind="clasification")
     assert "'classification'" in unknown.value.mend
     with pytest.raises(DataError, match="needs a target"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mlgraph import Task, nn, po
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 
 
 @pytest.fixture(autouse=True)

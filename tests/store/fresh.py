@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 import mlgraph
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.core.value import canonical
 from mlgraph.data.task import Task
 from mlgraph.tensor.probe import flat

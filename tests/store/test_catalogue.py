@@ -31,7 +31,8 @@ import mlgraph
 from mlgraph import Task, branch, nn, po, sel
 from mlgraph.catalogue import catalogue
 from mlgraph.core.base import Context
-from mlgraph.core.graph import FittedGraph, Graph
+from mlgraph.core.fitted import FittedGraph
+from mlgraph.core.graph import Graph
 from mlgraph.core.node import Node
 from mlgraph.core.port import fits
 from mlgraph.errors import MLGraphError

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import mlgraph
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 from mlgraph.errors import StateError
 
 _SPEC = importlib.util.spec_from_file_location("hostile", Path(__file__).with_name("hostile.py"))

@@ -25,7 +25,7 @@ from sklearn.tree._tree import Tree
 
 import mlgraph
 from mlgraph import Graph, Task, nn, po, sel, tune
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
 from mlgraph.errors import StateError

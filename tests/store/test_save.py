@@ -15,7 +15,7 @@ import torch
 import mlgraph
 from mlgraph import Graph, Task, nn, po
 from mlgraph.core import files
-from mlgraph.core.graph import FittedGraph
+from mlgraph.core.fitted import FittedGraph
 from mlgraph.errors import StateError
 from mlgraph.store import archive, save
 

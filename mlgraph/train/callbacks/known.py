@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlgraph.core.base import ID
+from mlgraph.core.lookup import class_of, subclasses
 from mlgraph.core.param import shown
-from mlgraph.errors import ConfigError, MLGraphError, UnknownKeyError, did_you_mean, listing
+from mlgraph.errors import ConfigError, MLGraphError
 from mlgraph.train.callback import Callback, numbered
 
 Named = tuple[tuple[str, Callback], ...]
@@ -41,7 +42,8 @@ def callback(key: str | type[Callback] | Callback, /, **params: Any) -> Callback
             why="a callback is a key, a class, or what callback() returns",
             mend='write callback("early_stopping", patience=5)',
         )
-    return _find(key).create(params=params)
+    made = class_of(key, known, "callback", "pass a Callback of your own")
+    return made.create(params=params)  # type: ignore[no-any-return]
 
 
 def known() -> Mapping[str, type[Callback]]:
@@ -51,7 +53,7 @@ def known() -> Mapping[str, type[Callback]]:
     'GradClip'
     """
     _load()
-    classes = _subclasses(Callback)
+    classes = subclasses(Callback)
     found = {cls.key: cls for cls in classes if cls.key and not cls.__name__.startswith("_")}
     return {key: found[key] for key in sorted(found)}
 
@@ -115,33 +117,9 @@ def _key(item: Any) -> str:
     return item if isinstance(item, str) else str(getattr(item, "key", "callback"))
 
 
-def _find(key: str) -> type[Callback]:
-    return known()[key] if key in known() else _provided(key)
-
-
-def _provided(key: str) -> type[Callback]:
-    """A callback that comes with the nodes of a package, which may not have been loaded."""
-    from mlgraph.catalogue import providers
-
-    broken, classes = providers(), known()
-    if key not in classes:
-        raise UnknownKeyError(
-            f"No callback is called {key!r}.",
-            why="; ".join([f"there are {listing(classes, 60)}", *broken]),
-            mend=did_you_mean(key, classes) or "pass a Callback of your own",
-        )
-    return classes[key]
-
-
 @functools.cache
 def _load() -> None:
     package = importlib.import_module(__package__ or "")
     for info in pkgutil.iter_modules(package.__path__, f"{__package__}."):
         importlib.import_module(info.name)
     importlib.import_module("mlgraph.train.checkpoint")  # it needs the loop, which needs callbacks
-
-
-def _subclasses(cls: type[Callback]) -> Iterator[type[Callback]]:
-    for child in cls.__subclasses__():
-        yield child
-        yield from _subclasses(child)

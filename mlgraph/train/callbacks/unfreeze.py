@@ -14,7 +14,6 @@ from mlgraph.data.selector import Selector
 from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
 from mlgraph.train.chosen import chosen
-from mlgraph.train.optimizer import weights_may_join
 from mlgraph.train.running import Running
 
 
@@ -90,7 +89,6 @@ class Unfreeze(Callback):
 
     def on_train_begin(self, run: Running, state: Trainable) -> None:
         """Freeze, or go on where an earlier run was saved."""
-        weights_may_join(run.optimizer)
         first = self._picked(self.starting_weights, run)
         self._train(first if state.names is None else state.names, run, state)
 

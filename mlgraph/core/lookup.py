@@ -1,0 +1,65 @@
+"""Classes by key, also those of packages that nobody has imported yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mlgraph.core.param import shown
+from mlgraph.errors import MLGraphError, UnknownKeyError, did_you_mean, listing
+
+Known = Mapping[str, type[Any]]
+
+
+def subclasses(cls: type[Any]) -> Iterator[type[Any]]:
+    """Every subclass of a class, whatever lies between.
+
+    >>> bool in subclasses(int), UnicodeError in subclasses(Exception)
+    (True, True)
+    """
+    for child in cls.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+def class_of(
+    key: object,
+    known: Callable[[], Known],
+    what: str,
+    otherwise: str = "",
+    error: type[MLGraphError] = UnknownKeyError,
+) -> type[Any]:
+    """The class with a key; if it is not known, after loading every provider of nodes.
+
+    Args:
+        key: The key.
+        known: The classes there are now, by key.
+        what: What such a class is, for the error.
+        otherwise: What to do where no key is similar.
+        error: The error to raise.
+
+    Raises:
+        MLGraphError: There is none; names the keys, and the providers that could not be loaded.
+
+    >>> class_of("red", lambda: {"red": int}, "colour")
+    <class 'int'>
+    """
+    word = key if isinstance(key, str) else ""
+    found: Known = known()
+    broken: tuple[str, ...] = ()
+    if word not in found:
+        broken = _load_providers()
+        found = known()
+    if word in found:
+        return found[word]
+    raise error(
+        f"No {what} is called {shown(key)}.",
+        why="; ".join([f"there are {listing(found, 60)}", *broken]),
+        mend=did_you_mean(key, found) or otherwise,
+    )
+
+
+def _load_providers() -> tuple[str, ...]:
+    from mlgraph.catalogue import providers
+
+    return providers()
