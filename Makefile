@@ -1,6 +1,8 @@
 # Everything runs in .venv, which the first command creates; each command may be repeated.
 PYTHON ?= python3
 BIN := .venv/bin
+# One process per core; threads in each would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test slow lint types clean
 
@@ -8,10 +10,10 @@ demo: .venv/installed
 	$(BIN)/python -m mlgraph demo
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 slow: .venv/installed-test
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
