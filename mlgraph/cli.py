@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import mlgraph
 from mlgraph.catalogue import nn, po
@@ -14,6 +13,7 @@ from mlgraph.core.graph import Graph
 from mlgraph.data.task import Task
 from mlgraph.datasets import penguins
 from mlgraph.draw.reference import to_markdown
+from mlgraph.tensor.threads import threads
 
 SEED = 1
 EPOCHS = 50
@@ -57,7 +57,7 @@ def demo(*, seed: int = SEED, epochs: int = EPOCHS) -> dict[str, float]:
     print(f"{train!r}\n{len(test)} more rows are held out\n")
     print(f"{graph.check(train)}\n")
     start = time.perf_counter()
-    with _one_thread():
+    with threads(1):  # more would wait for each other longer than they compute
         fitted = graph.fit(train, seed=seed)
     seconds = time.perf_counter() - start
     scores = {
@@ -93,19 +93,6 @@ def network(epochs: int) -> Graph:
         nn("head"),
         po("torch_model", epochs=epochs, batch_size=32, progress=True),
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The network is so small that threads wait for each other longer than they compute."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _logistic_regression(train: Task, test: Task) -> float:

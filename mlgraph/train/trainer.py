@@ -24,6 +24,7 @@ from mlgraph.data.prediction import Prediction
 from mlgraph.net.descriptor import ModelDescriptor, Unfinished
 from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.tensor.stream import forked
+from mlgraph.tensor.threads import threads
 from mlgraph.train.blame import naming_layer, refusing_step
 from mlgraph.train.checkpoint import Checkpoint, identity, latest, resumed
 from mlgraph.train.compiled import backend_of, compiled
@@ -52,7 +53,6 @@ from mlgraph.train.sampler import weighs
 from mlgraph.train.sampling import Sampling
 from mlgraph.train.settings import Settings, Setup
 from mlgraph.train.snapshot import kept_streams
-from mlgraph.train.threads import threads
 from mlgraph.train.trained import Trained
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mlgraph import ConfigError, Task, nn, po
+from mlgraph.tensor.threads import threads
 from mlgraph.train.callback import Callback
-from mlgraph.train.threads import threads
 
 
 class Counting(Callback):

@@ -1,9 +1,10 @@
-"""One operation on some rows: at once where it can be, row by row where it must be."""
+"""One operation on some rows: at once where it can be, row by row where it must be.
+
+Row by row with one thread: a sum over a row then has the same bits as in a worker process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlgraph.data.lazy.operation import Function, Operation
 from mlgraph.data.lazy.stack import Stack
 from mlgraph.errors import DataError, MLGraphError
 from mlgraph.tensor.stream import forked
+from mlgraph.tensor.threads import threads
 
 
 class Drawn(NamedTuple):
@@ -99,7 +101,7 @@ def _draws(operation: Operation, x: Stack) -> bool:
 
 def _steady(operation: Operation, x: Stack) -> Stack:
     if not operation.batched:
-        with _one_thread():
+        with threads(1):
             return Stack([operation(row) for row in x.rows()])
     together = x.stacked()
     if together is None:
@@ -120,22 +122,11 @@ def _drawn(operation: Operation, key: str, x: Stack, rows: Drawn) -> Stack:
     if operation.draws:
         return _at_once(operation, x, uniforms(places, operation.draws))
     found = []
-    with _one_thread():
+    with threads(1):
         for seed, row in zip(places.tolist(), x.rows(), strict=True):
             torch.default_generator.manual_seed(seed)
             found.append(operation(row[None])[0] if operation.batched else operation(row))
     return Stack(found)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A sum over a row has the same bits as in a worker process, which has one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _at_once(operation: Operation, x: Stack, uniform: Tensor) -> Stack:
