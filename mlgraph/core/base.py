@@ -34,6 +34,7 @@ class Context:
         seed: A seed that depends on the run's seed, the id and the phase only.
         valid: The validation value of each input port, where there is one.
         has_valid: Whether that is real validation data rather than an empty prototype.
+        run_seed: The run's seed, that of ``graph.fit``, to be named in errors.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Context:
     seed: int
     valid: Mapping[str, Any] | None = None
     has_valid: bool = False
+    run_seed: int | None = None
 
 
 class NodeBase(Keyed):

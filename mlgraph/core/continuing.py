@@ -7,6 +7,7 @@ stays as it is.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,7 @@ def go_on(
     fitted: FittedGraph, task: Any, *, inputs: Mapping[str, Any] | None, epochs: int, valid: Any
 ) -> FittedGraph:
     """See ``FittedGraph.continue_``."""
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
-        raise ConfigError(f"epochs={epochs!r} is no number of epochs.", mend="write epochs=5")
+    epochs = _whole(epochs)
     given = given_values(fitted.graph, task, inputs)
     train, held = to_continue(fitted, given, valid)
     arrived, beside = _Training.lead(fitted, train), _Leading.lead(fitted, held)
@@ -33,10 +33,18 @@ def go_on(
     for id in _trainers(fitted, arrived):
         seed = node_seed(fitted.seed, id, "fit")
         has = valid is not None and id in beside
-        ctx = Context(id=id, phase="fit", seed=seed, valid=beside.get(id), has_valid=has)
+        known = {"valid": beside.get(id), "has_valid": has, "run_seed": fitted.seed}
+        ctx = Context(id=id, phase="fit", seed=seed, **known)
         node, state = fitted.resolved[id], fitted.states[id]
         states[id] = call(node, "go_on", id, arrived[id], ctx, state, epochs=epochs)
     return attrs.evolve(fitted, states=states, outputs={}, kept={})
+
+
+def _whole(epochs: Any) -> int:
+    """A number of epochs, also one of NumPy."""
+    if isinstance(epochs, bool) or not hasattr(epochs, "__index__") or epochs < 0:
+        raise ConfigError(f"epochs={epochs!r} is no number of epochs.", mend="write epochs=5")
+    return operator.index(epochs)
 
 
 class _Leading(Walk):

@@ -8,9 +8,18 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 DRAFT = ".tmp"  # how the name of a file ends that is being written
+
+
+def as_path(value: Any) -> Any:
+    """A path as a string, the home folder written out; anything else as it is.
+
+    >>> as_path(Path("runs", "one"))
+    'runs/one'
+    """
+    return os.path.expanduser(value) if isinstance(value, (str, os.PathLike)) else value
 
 
 @contextmanager
@@ -50,6 +59,8 @@ def creating(path: str | Path) -> Iterator[IO[bytes]]:
 def _drafted(path: Path, finish: Callable[[Path, Path], None]) -> Iterator[IO[bytes]]:
     # In the same folder: only within one file system is renaming a single step.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}{DRAFT}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path.parent))
     try:
         with open(draft, "xb") as file:
             yield file

@@ -299,7 +299,9 @@ class Walk:
     def _context(self, id: str, valid: Mapping[str, Any] | None, phase: str) -> Context:
         seed = node_seed(self.seed, id, "fit" if phase == "check" else phase)
         has = self.has_valid and valid is not None
-        return Context(id=id, phase=phase, seed=seed, valid=valid, has_valid=has)
+        return Context(
+            id=id, phase=phase, seed=seed, valid=valid, has_valid=has, run_seed=self.seed
+        )
 
 
 def _repeats(error: MLGraphError, problem: MLGraphError) -> bool:

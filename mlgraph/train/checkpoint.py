@@ -18,16 +18,16 @@ from typing import IO, Any
 import attrs
 import torch
 
-from mlgraph.core.files import DRAFT, creating, replacing
+from mlgraph.core.files import DRAFT, as_path, creating, replacing
 from mlgraph.core.param import param
 from mlgraph.core.value import canonical, digest
 from mlgraph.data.batch import tensor_digest
-from mlgraph.errors import ConfigError, StateError, listing
+from mlgraph.errors import ConfigError, MLGraphError, StateError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback
 from mlgraph.train.run import Run
 from mlgraph.train.running import Running
-from mlgraph.train.snapshot import put_back, taken
+from mlgraph.train.snapshot import is_steered_otherwise, put_back, taken
 
 FORMAT = 2
 _NAME = re.compile(r"epoch-(\d{6,})(?:-batch-(\d{8,}))?\.ckpt")
@@ -77,7 +77,7 @@ class Checkpoint(Callback):
     writes = True
     is_last = True  # what the others remember of this epoch is saved, too
 
-    path: str = param(convert=str)
+    path: str = param(convert=as_path)
     every: int = param(default=1, lower=1)
     batches: int | None = param(default=None, lower=1)
     keep: int | None = param(default=None, lower=1)
@@ -264,7 +264,7 @@ def latest(folder: Path) -> dict[str, Any] | None:
         try:
             return {**read(path), "folder": str(folder)}
         except StateError as error:
-            warnings.warn(f"{error.what} It is not used.", stacklevel=2)
+            warnings.warn(f"{error.what} It is not used ({error.why}).", stacklevel=2)
     if files:
         raise StateError(f"No checkpoint in {str(folder)!r} can be read.", mend="start afresh")
     return None
@@ -277,10 +277,10 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
     valid = None if run.validation is None else run.validation.batches.fingerprint
     return {
         "network": digest(canonical(tokens), *(call.digest for call in descriptor.reachable())),
-        "loss": repr(loss),
+        "loss": _named(loss),
         "class weights": tensor_digest(run.objective.state_dict().values()),
-        "optimizer": repr(optimizer),
-        "seed": str(run.seed),
+        "optimizer": _named(optimizer),
+        "seed": run.origin,
         "batches": f"{run.batches.size} rows, shuffle={plan.shuffle}, accumulate={plan.accumulate}"
         f", drop_last={run.batches.drop_last}",
         "sampler": "none" if run.sampling is None else _named(run.sampling.sampler),
@@ -291,9 +291,9 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
     }
 
 
-def _named(sampler: Any) -> str:
-    """A sampler in words, and all of it as a digest: two functions may have one name."""
-    return f"{sampler!r} {digest(canonical(sampler))[:8]}"
+def _named(part: Any) -> str:
+    """A part in words, and all of it as a digest: two functions may have one name."""
+    return f"{part!r} {digest(canonical(part))[:8]}"
 
 
 def resumed(run: Run, saved: Mapping[str, Any]) -> None:
@@ -311,7 +311,9 @@ def resumed(run: Run, saved: Mapping[str, Any]) -> None:
         raise StateError(
             f"The checkpoint is of another run: {listing(different)} differ.",
             why="; ".join(changes),
-            mend="use what that run used, or start afresh in another folder",
+            mend=_same_seed(then["seed"])
+            if "seed" in different
+            else "use what that run used, or start afresh in another folder",
         )
     if saved["run"]["epoch"] > run.epochs:
         raise StateError(
@@ -319,8 +321,24 @@ def resumed(run: Run, saved: Mapping[str, Any]) -> None:
             why="epochs is the total, those before the checkpoint included",
             mend="train for more epochs",
         )
-    put_back(run, saved["run"])
+    try:
+        put_back(run, saved["run"])
+    except MLGraphError:
+        raise
+    except Exception as error:
+        raise StateError(
+            "The checkpoint does not fit the run.",
+            why=f"{type(error).__name__}: {error}",
+            mend="start afresh in another folder",
+        ) from error
+    if is_steered_otherwise(run, saved["run"]):
+        run.stopped, run.is_halted = "", False  # what had stopped it decides again
     run.resumed_from = str(saved.get("folder", ""))
+
+
+def _same_seed(origin: str) -> str:
+    """What to do where the seed is not that of the saved run, or was drawn anew."""
+    return f"write graph.fit(task, seed={origin.partition(' ')[0]}), or choose another folder"
 
 
 def _short(value: object) -> str:

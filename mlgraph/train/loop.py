@@ -348,10 +348,10 @@ def _emit(event: tuple[Callable[[], None], ...]) -> None:
 
 
 def history_columns(rows: list[dict[str, float]]) -> dict[str, list[float | None]]:
-    """The rows of a history as columns; a score that an epoch does not have is None.
+    """The rows of a history as columns, by epoch; a score that an epoch does not have is None.
 
     >>> history_columns([{"epoch": 1}, {"epoch": 2, "valid_loss": 0.5}])
     {'epoch': [1, 2], 'valid_loss': [None, 0.5]}
     """
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys(["epoch", *(name for row in rows for name in row)])
     return {name: [row.get(name) for row in rows] for name in names}

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 
 from mlgraph.errors import StateError, listing
+
+_SCALARS = (bool, int, float, str)
 
 
 def to_cpu(tensor: torch.Tensor) -> torch.Tensor:
@@ -41,8 +44,10 @@ def state_dict(state: Any, copy: Callable[[torch.Tensor], torch.Tensor] = to_cpu
     >>> state_dict(Seen([0.5], torch.zeros(())))
     {'losses': [0.5], 'sum': tensor(0.)}
     """
-    if state is None or isinstance(state, (bool, int, float, str)):
+    if state is None or isinstance(state, _SCALARS):
         return state
+    if isinstance(state, np.generic):
+        return state.item()
     if isinstance(state, torch.Tensor):
         return copy(state)
     if isinstance(state, (list, tuple)):
@@ -58,6 +63,23 @@ def state_dict(state: Any, copy: Callable[[torch.Tensor], torch.Tensor] = to_cpu
         why="a callback may remember numbers, strings, tensors, lists and dicts",
         mend="give it the methods state_dict() and load_state_dict(saved)",
     )
+
+
+def restored(state: Any, saved: Any) -> Any:
+    """What takes the place of a memory: itself with the saved content, where it can be changed.
+
+    Raises:
+        StateError: It was saved from another kind of memory.
+
+    >>> restored(0.0, 0.5), restored((1, []), [2, ["a"]])
+    (0.5, (2, ['a']))
+    """
+    if isinstance(state, (*_SCALARS, np.generic)) and isinstance(saved, _SCALARS):
+        return saved
+    if isinstance(state, tuple) and isinstance(saved, list):
+        return tuple(_restored_items(state, saved))
+    load_state_dict(state, saved)
+    return state
 
 
 def load_state_dict(state: Any, saved: Any) -> None:

@@ -89,6 +89,7 @@ class Run:
         batches: The training data.
         plan: How long and how to train.
         seed: What the row order depends on.
+        origin: Where that comes from: the seed of the fit, and the id of the trainer.
         validation: What to evaluate on.
         sampling: What draws the rows of an epoch; None: all of them, as the plan says.
         training: How training rows are scored; None where they are not.
@@ -131,6 +132,7 @@ class Run:
     batches: Batches
     plan: Plan
     seed: int
+    origin: str = ""
     validation: Validation | None = None
     sampling: Sampling | None = None
     training: TrainScores | None = None

@@ -12,6 +12,7 @@ import attrs
 import torch
 
 from mlgraph.core.base import Context
+from mlgraph.core.files import as_path
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.value import FrozenDict
@@ -141,7 +142,7 @@ class Settings(Node):
     tensor_dataset: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
     num_workers: int | Literal["auto"] = param(default="auto", lower=0, tags={"runtime"})
     pin_memory: bool | Literal["auto"] = param(default="auto", tags={"runtime"})
-    resume: bool | str | None = param(default=None, tags={"runtime"})
+    resume: bool | str | None = param(default=None, convert=as_path, tags={"runtime"})
 
     def validate(self) -> None:
         if self.batch_sampler is None:
@@ -225,14 +226,15 @@ class Settings(Node):
         if not self.resume:
             return None
         paths = [Path(c.path) for c in callbacks if isinstance(c, Checkpoint) and c.enabled]
-        if isinstance(self.resume, str) and Path(self.resume) not in paths:
-            return existing(Path(self.resume))
+        chosen = None if self.resume is True else Path(self.resume)
+        if chosen is not None and chosen not in paths:
+            return existing(chosen)
         if not paths:
             raise ConfigError(
                 "resume=True needs the callback 'checkpoint', and there is none.",
                 mend='po("torch_callbacks", [callback("checkpoint", path=...)]), or resume=path',
             )
-        return newest_of(path for path in paths if self.resume in (True, str(path)))
+        return newest_of(path for path in paths if chosen in (None, path))
 
     def _check_applied(self, descriptor: ModelDescriptor, ctx: Context) -> None:
         if ctx.valid is not None:  # without validation data an empty prototype

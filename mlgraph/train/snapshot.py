@@ -11,16 +11,17 @@ import copy
 import random
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from mlgraph.core.param import shown
 from mlgraph.core.value import canonical, digest
-from mlgraph.errors import StateError, listing
+from mlgraph.errors import MLGraphError, StateError, listing
 from mlgraph.train import memory
 from mlgraph.train.callback import Callback, key_of
 from mlgraph.train.gathered import Gathered
@@ -42,7 +43,7 @@ def taken(run: Run) -> dict[str, Any]:
     >>> taken(Run(network, nn.MSELoss(), sgd, data, Plan(epochs=3), seed=1))["epoch"]
     0
     """
-    return {
+    found = {
         **{name: getattr(run, name) for name in COUNTERS},
         "scores": dict(run.scores),
         "history": [dict(row) for row in run.history],
@@ -57,6 +58,9 @@ def taken(run: Run) -> dict[str, Any]:
         "callbacks": {id: _memory(run.callbacks.get(id), s) for id, s in run.states.items()},
         "random": streams(run),
     }
+    # A rate or a score may be a number of NumPy, which the file would not hold.
+    plain: dict[str, Any] = tree_map_only(np.generic, lambda number: number.item(), found)
+    return plain
 
 
 def put_back(run: Run, saved: Mapping[str, Any]) -> None:
@@ -105,8 +109,23 @@ def _memory(callback: Callback | None, state: Any) -> dict[str, Any]:
         "key": "" if callback is None else key_of(callback),
         "fixed": {name: [shown(value), digest(canonical(value))] for name, value in fixed.items()},
         "missed": getattr(callback, "missed", False),
+        "is": _content(callback),
         "state": memory.state_dict(state),
     }
+
+
+def _content(callback: Callback | None) -> str:
+    """All of a callback as a digest, as far as there are words for it."""
+    with suppress(MLGraphError):
+        return digest(canonical(callback))
+    return ""
+
+
+def is_steered_otherwise(run: Run, saved: Mapping[str, Any]) -> bool:
+    """Whether callbacks that count have come, gone, or changed since a run was saved."""
+    was = {id: old["is"] for id, old in saved["callbacks"].items() if old["missed"]}
+    now = {id: _memory(callback, None) for id, callback in run.callbacks.items()}
+    return was != {id: found["is"] for id, found in now.items() if found["missed"]}
 
 
 def _compare(callbacks: Mapping[str, Callback], saved: Mapping[str, Any]) -> None:
@@ -135,7 +154,7 @@ def _compare(callbacks: Mapping[str, Callback], saved: Mapping[str, Any]) -> Non
 def _remember(run: Run, saved: Mapping[str, Any]) -> None:
     for id, old in saved.items():
         if id in run.states:
-            memory.load_state_dict(run.states[id], old["state"])
+            run.states[id] = memory.restored(run.states[id], old["state"])
         elif old["missed"] and (old["state"] is not None or old["fixed"]):
             warnings.warn(f"The callback {id!r} of the saved run is missing.", stacklevel=2)
 

@@ -70,6 +70,13 @@ class Trained:
                 kept[str(device)] = self.module(device)
             return kept[str(device)]
 
+    @property
+    def callbacks(self) -> Mapping[str, Any]:
+        """What each callback remembered at the end, by id, as plain data; kept with ``ended``."""
+        if isinstance(self.ended, str):
+            return {}
+        return {id: found["state"] for id, found in self.ended["callbacks"].items()}
+
     def without_training_state(self) -> Trained:
         """The same without what only further training needs."""
         return attrs.evolve(self, ended="it was dropped")

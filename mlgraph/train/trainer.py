@@ -179,6 +179,7 @@ class Trainer(Settings):
             sampling=sampling,
             plan=self.plan(),
             seed=ctx.seed,
+            origin=f"{ctx.run_seed} at node {ctx.id!r}",
             may_resume=bool(self.resume),
             validation=self._settled(self._validation(setup.metrics, descriptor, ctx, device)),
             training=train_scored(
@@ -241,6 +242,12 @@ def _train(
         train(run, callbacks, resume)
 
 
+def _history(run: Run) -> pa.Table:
+    """One row per epoch; where there was none, of no rows."""
+    columns = history_columns(run.history)
+    return pa.table({**columns, "epoch": pa.array(columns["epoch"], pa.int64())})
+
+
 def _layers(descriptor: ModelDescriptor) -> list[str]:
     return [call.module for call in descriptor.reachable()]
 
@@ -250,7 +257,7 @@ def _state(run: Run, descriptor: ModelDescriptor, setup: Setup) -> Trained:
     return Trained(
         descriptor=descriptor.without_data(),
         tensors=tensors,
-        history=pa.table(history_columns(run.history)),
+        history=_history(run),
         seed=run.seed,
         epochs=run.epoch,
         best_epoch=run.best_epoch or run.epoch,

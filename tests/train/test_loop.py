@@ -466,7 +466,7 @@ def test_history_is_columns_with_gaps():
     rows = [{"epoch": 1, "a": 0.5}, {"epoch": 2, "b": 0.1, "a": 0.4}]
     columns = history_columns(rows)
     assert columns == {"epoch": [1, 2], "a": [0.5, 0.4], "b": [None, 0.1]}
-    assert history_columns([]) == {}
+    assert history_columns([]) == {"epoch": []}
 
 
 # Whole steps of several batches

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mlgraph import ConfigError, StateError, Task, callback, nn, po
 from mlgraph.train.callback import Callback
@@ -175,3 +176,117 @@ def test_what_every_other_callback_remembers_is_in_the_checkpoint(tmp_path):
         saved(Functions(on_batch_end=fail)).fit(task(), seed=1)
     saved().fit(task(), seed=1)
     assert seen == [1, 2, 3, 4, 5]
+
+
+def small(path: object, *more, loss=None, optimizer=None, resume: bool | str = True, **options):
+    """A graph that saves each epoch, in parts."""
+    parts = [po("torch_loss", loss) if loss else None, optimizer]
+    callbacks = [callback("checkpoint", path=path), *more]
+    network = nn("linear", 4) >> nn("head")
+    trainer = {"epochs": 2, "batch_size": 16, "progress": False, "resume": resume, **options}
+    for part in filter(None, parts):
+        network = network >> part
+    return network >> po("torch_callbacks", callbacks) >> po("torch_model", **trainer)
+
+
+def test_rates_and_memories_may_be_numbers_of_numpy(tmp_path):
+    class Watching(Callback):
+        def start(self, run):
+            return {"best": np.float32(0)}
+
+        def on_epoch_end(self, run, state):
+            state["best"] = np.mean([state["best"], 1.0])
+            run.scores["mine"] = np.float64(0.5)
+
+    schedule = callback("lr_lambda", lr_lambda=lambda epoch: np.exp(-epoch))
+    saving = [schedule, Watching()]
+    first = small(tmp_path / "run", *saving, epochs=2).fit(task(), seed=1)
+    more = small(tmp_path / "run", *saving, epochs=3).fit(task(), seed=1)
+    assert more.history.slice(0, 2).equals(first.history)
+    same(more, small(tmp_path / "whole", *saving, epochs=3).fit(task(), seed=1))
+
+
+def test_a_memory_may_be_a_number_a_string_or_a_tuple(tmp_path):
+    class Noting(Callback):
+        what: object = None
+
+        def start(self, run):
+            return self.what
+
+    for place, what in enumerate([0.5, "a", (1, [2.0])]):
+        graph_ = small(tmp_path / str(place), Noting(what=what), epochs=1)
+        fitted = graph_.fit(task(), seed=1)
+        fitted.continue_(task(), epochs=np.int64(1))
+        longer = graph_.with_params(torch_model__epochs=2).fit(task(), seed=1)
+        kept = longer.trained().callbacks["noting"]
+        assert kept == (list(what) if isinstance(what, tuple) else what)
+
+
+def squared(factor: float):
+    return lambda output, target: factor * (output - target).square().mean(1)
+
+
+def test_another_function_of_the_same_name_is_another_loss(tmp_path):
+    small(tmp_path / "run", loss=squared(1.0), epochs=1).fit(task(), seed=1)
+    small(tmp_path / "run", loss=squared(1.0)).fit(task(), seed=1)
+    with pytest.raises(StateError, match="'loss' differ"):
+        small(tmp_path / "run", loss=squared(2.0), epochs=3).fit(task(), seed=1)
+
+
+def test_another_function_of_the_same_name_is_another_optimizer(tmp_path):
+    def sgd(momentum: float):
+        return po("torch_optimizer", lambda p: torch.optim.SGD(p, lr=0.1, momentum=momentum))
+
+    small(tmp_path / "run", optimizer=sgd(0.0), epochs=1).fit(task(), seed=1)
+    with pytest.raises(StateError, match="'optimizer' differ"):
+        small(tmp_path / "run", optimizer=sgd(0.9)).fit(task(), seed=1)
+
+
+def test_a_run_that_was_stopped_goes_on_with_more_patience(tmp_path):
+    class Never(Callback):
+        def on_valid_end(self, run, state):
+            run.scores["valid_loss"] = 1.0
+
+    def patient(patience: int, epochs: int = 6):
+        options = {"patience": patience, "epochs": epochs, "monitor": "loss"}
+        return small(tmp_path / "run", Never(), **options).fit(task(), valid=0.25, seed=1)
+
+    assert patient(1).history.num_rows == 2
+    assert patient(1).history.num_rows == 2
+    assert patient(3).history.num_rows == 4
+    assert patient(9).history.num_rows == 6
+
+
+def test_a_run_that_was_stopped_goes_on_with_more_time(tmp_path):
+    def limited(seconds: float):
+        return small(tmp_path / "run", callback("time_limit", seconds=seconds)).fit(task(), seed=1)
+
+    assert limited(0.0).history.num_rows == 1
+    assert limited(3600.0).history.num_rows == 2
+
+
+def test_the_seed_that_was_drawn_is_told_where_it_is_needed(tmp_path):
+    first = small(tmp_path / "run", epochs=1).fit(task(), valid=0.25)
+    with pytest.raises(StateError, match="'seed'") as caught:
+        small(tmp_path / "run").fit(task(), valid=0.25)
+    assert f"graph.fit(task, seed={first.seed})" in caught.value.mend
+    assert small(tmp_path / "run").fit(task(), valid=0.25, seed=first.seed).history.num_rows == 2
+
+
+@pytest.mark.parametrize("end", ["/", "/.", "//"])
+def test_a_folder_may_be_written_in_several_ways(end, tmp_path):
+    path = tmp_path / "run"
+    small(path, epochs=1).fit(task(), seed=1)
+    assert small(path, resume=f"{path}{end}").fit(task(), seed=1).history.num_rows == 2
+    assert small(f"{path}{end}", resume=path, epochs=3).fit(task(), seed=1).history.num_rows == 3
+
+
+@pytest.mark.parametrize("path", [None, 3, lambda: "runs"])
+def test_the_path_of_checkpoints_is_a_path(path):
+    with pytest.raises(ConfigError, match="path"):
+        callback("checkpoint", path=path)
+
+
+def test_a_fit_of_no_epochs_has_an_empty_history_by_epoch(tmp_path):
+    history = small(tmp_path / "run", epochs=0, resume=None).fit(task(), seed=1).history
+    assert history["epoch"].to_pylist() == []

@@ -9,10 +9,14 @@ import attrs
 import torch
 
 from mlgraph.core.param import param
-from mlgraph.errors import ConfigError
 from mlgraph.net.network import copied
 from mlgraph.train.callback import Callback
-from mlgraph.train.callbacks.monitor import is_greater_better, monitored, refuse_direction
+from mlgraph.train.callbacks.monitor import (
+    is_greater_better,
+    monitored,
+    refuse_direction,
+    refuse_without_validation,
+)
 from mlgraph.train.running import Running
 
 
@@ -27,6 +31,7 @@ class Best:
     score: float = float("nan")
     epoch: int = 0
     waited: int = 0
+    seen: bool = False
     tensors: dict[str, torch.Tensor] | None = None
 
 
@@ -64,11 +69,7 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self, run: Running, state: Best) -> None:
         """Go on where an earlier run was saved; it may have come to its end."""
-        if run.validation is None and not self.monitor.startswith("train_"):
-            raise ConfigError(
-                f"{self.call_name()} needs validation data, and there are none.",
-                mend="graph.fit(task, valid=0.2)",
-            )
+        refuse_without_validation(self, self.monitor, run)
         if state.epoch:
             run.best_epoch = state.epoch
         if run.is_continued and state.waited >= self.patience:
@@ -88,11 +89,12 @@ class EarlyStopping(Callback):
         score = monitored(self, self.monitor, run.scores)
         if self.improves(score, state.score):
             run.best_epoch = state.epoch = run.epoch
-            state.score, state.waited = score, 0
+            state.score, state.waited, state.seen = score, 0, True
             if self.restore:
                 state.tensors = copied(run.network)
             return
-        state.waited += 1
+        # The first score is what others are compared with, also if it is NaN.
+        state.waited, state.seen = state.waited + state.seen, True
         self._stop_if_over(run, state)
 
     def on_train_end(self, run: Running, state: Best) -> None:

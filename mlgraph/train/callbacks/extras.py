@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from mlgraph.core.extra import needed
+from mlgraph.core.files import as_path
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
@@ -52,7 +53,7 @@ class Tensorboard(Callback):
 
     writes = True
 
-    path: str = param(convert=lambda value: _text(value))
+    path: str = param(convert=as_path)
     log_train_loss: bool = False
 
     def start(self, run: Running) -> Writers:
@@ -166,7 +167,3 @@ class Mlflow(Callback):
         """End a run that has failed."""
         if state.is_open:
             state.client.set_terminated(state.run_id, "FAILED")
-
-
-def _text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -178,7 +178,16 @@ class _Search:
         return best > 0 and settled[-1] > self.diverged * best
 
     def found(self) -> RateSearch:
-        """What was seen."""
+        """What was seen.
+
+        Raises:
+            ConfigError: Nothing was: the first loss is not finite.
+        """
+        if not self.rates:
+            raise ConfigError(
+                "No learning rate can be tried: the loss of the first step is not finite.",
+                mend='scale the features and the target: po("scale"), po("targetscale")',
+            )
         return RateSearch(tuple(self.rates), tuple(self.losses), tuple(self.smoothed))
 
 
@@ -208,7 +217,13 @@ def _watched(graph: Graph, search: _Search) -> Graph:
         )
     (trainer,) = trainers
     others = graph.subgraph([id for id in graph.ids if id != trainer])
-    quiet = {"epochs": search.steps, "patience": 0, "progress": False, "use_valid": False}
+    quiet = {
+        "epochs": search.steps,
+        "patience": 0,
+        "progress": False,
+        "use_valid": False,
+        "resume": None,
+    }
     return others >> _Watching(search=search) >> graph[trainer].with_parameters(quiet)
 
 

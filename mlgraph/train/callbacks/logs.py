@@ -6,15 +6,13 @@ import csv
 import io
 import json
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
-from mlgraph.core.files import replacing
+from mlgraph.core.files import as_path, replacing
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
@@ -43,7 +41,7 @@ class _Log(Callback):
 
     writes = True
 
-    path: str = param(convert=lambda value: os.fspath(value) if _is_path(value) else value)
+    path: str = param(convert=as_path)
     overwrite: bool = False
 
     @abstractmethod
@@ -80,6 +78,12 @@ class _Log(Callback):
 
     def _refuse_other_run(self) -> None:
         path = Path(self.path)
+        if path.is_dir() or not path.name:
+            raise ConfigError(
+                f"{self.path!r} is a folder, not a file.",
+                where=repr(self),
+                mend=f"write path={str(path / 'log')!r}",
+            )
         if path.exists() and path.stat().st_size and not self.overwrite:
             raise ConfigError(
                 f"{self.path!r} is the log of another run.",
@@ -125,7 +129,3 @@ class JsonlLog(_Log):
 
 def _finite(row: Row) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in row.items()}
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, os.PathLike)

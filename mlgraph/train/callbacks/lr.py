@@ -20,7 +20,12 @@ from mlgraph.core.param import Token, param
 from mlgraph.core.value import snake
 from mlgraph.errors import ConfigError
 from mlgraph.train.callback import Callback
-from mlgraph.train.callbacks.monitor import is_greater_better, monitored, refuse_direction
+from mlgraph.train.callbacks.monitor import (
+    is_greater_better,
+    monitored,
+    refuse_direction,
+    refuse_without_validation,
+)
 from mlgraph.train.callbacks.schedule import Every, Schedule, Scheduling
 from mlgraph.train.running import Running
 
@@ -73,6 +78,10 @@ class _Plateau(Schedule):
         known = getattr(self, "mode", None) is not None or None
         refuse_direction(self, self.monitor, known, 'mode="max"')
         super().validate()
+
+    def on_train_begin(self, run: Running, state: Scheduling) -> None:
+        """See whether there will be scores."""
+        refuse_without_validation(self, self.monitor, run)
 
     def advance(self, scheduler: Any) -> None:
         scheduler.step(0.0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mlgraph.errors import ConfigError, did_you_mean, listing
 from mlgraph.train.callback import Callback
 from mlgraph.train.formula import TABLE
+from mlgraph.train.running import Running
 
 
 def is_greater_better(monitor: str) -> bool | None:
@@ -45,6 +46,19 @@ def refuse_direction(
             f"Whether {monitor!r} should be high or low is not known.",
             where=repr(callback),
             mend=f"say so: {mend}. {did_you_mean(monitor, ['valid_loss', 'train_loss'])}".rstrip(),
+        )
+
+
+def refuse_without_validation(callback: Callback, monitor: str, run: Running) -> None:
+    """Refuse to watch a score that no epoch will have.
+
+    Raises:
+        ConfigError: There are no validation data, and it is none of training data.
+    """
+    if run.validation is None and not monitor.startswith("train_"):
+        raise ConfigError(
+            f"{callback.call_name()} needs validation data, and there are none.",
+            mend="graph.fit(task, valid=0.2)",
         )
 
 

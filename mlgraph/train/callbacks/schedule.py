@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
 import attrs
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -243,15 +244,19 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
 def _copied(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.clone()
-    return list(value) if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(item) for name, item in value.items())
     if isinstance(value, torch.Tensor):
         return value.numel() == 1
-    return value is None or isinstance(value, (bool, int, float, str))
+    return value is None or isinstance(value, (bool, int, float, str, np.generic))
 
 
 def _thawed(value: Any) -> Any:

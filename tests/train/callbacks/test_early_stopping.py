@@ -105,8 +105,13 @@ def test_any_number_is_better_than_nan():
 
 def test_if_all_scores_are_nan_no_epoch_is_best_and_weights_stay():
     run = drive(stopping(2), [math.nan] * 5)
-    assert (run.epoch, run.best_epoch) == (2, 0)
-    assert run.network.weight.item() == 2
+    assert (run.epoch, run.best_epoch) == (3, 0)
+    assert run.network.weight.item() == 3
+
+
+def test_the_first_score_is_what_others_are_compared_with_also_if_it_is_nan():
+    run = drive(stopping(1), [math.nan, 0.5, 0.4, 0.4])
+    assert (run.epoch, run.best_epoch) == (4, 3)
 
 
 def test_infinity_can_be_improved_upon():

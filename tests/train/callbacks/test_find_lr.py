@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlgraph import ConfigError, Task, nn, po
+from mlgraph import ConfigError, Task, callback, nn, po
 from mlgraph.train.callbacks.find_lr import RateSearch, find_lr
 
 
@@ -102,3 +102,19 @@ def test_rates_that_do_not_rise_are_refused(params):
 def test_a_graph_without_a_trainer_is_refused():
     with pytest.raises(ConfigError, match="one trainer"):
         find_lr(po("scale"), task())
+
+
+def test_a_graph_that_would_go_on_from_a_checkpoint_begins_anew(tmp_path):
+    saving = po("torch_callbacks", [callback("checkpoint", path=tmp_path / "run")])
+    data = Task({"x": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 3.0, 5.0, 7.0]}, target="y")
+    plain = nn("linear") >> saving >> po("torch_model", epochs=30, progress=False, resume=True)
+    plain.fit(data, seed=1)
+    fresh = plain.with_params(torch_model__resume=None)
+    options = {"steps": 12, "high": 0.1, "seed": 1}
+    assert find_lr(plain, data, **options).losses == find_lr(fresh, data, **options).losses
+
+
+def test_a_first_loss_that_is_not_finite_is_refused():
+    wild = Task({"x": [1e38, -1e38, 3e38, 1.0], "y": [1e30, 1.0, 2.0, -1e30]}, target="y")
+    with pytest.raises(ConfigError, match="first step is not finite"):
+        find_lr(nn("linear") >> po("torch_model"), wild, seed=1)

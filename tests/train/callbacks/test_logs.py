@@ -117,3 +117,10 @@ def test_a_log_from_before_the_first_checkpoint_begins_anew(make_run, key, tmp_p
     train(run, [log])
     text = (tmp_path / "log").read_text()
     assert len(text.splitlines()) == 2 + (key == "csv_log")
+
+
+@pytest.mark.parametrize("key", ["csv_log", "jsonl_log"])
+def test_a_folder_is_no_log(make_run, key, tmp_path):
+    with pytest.raises(ConfigError, match="is a folder, not a file") as caught:
+        train(make_run(), [callback(key, path=tmp_path)])
+    assert str(tmp_path / "log") in caught.value.mend

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from mlgraph import ConfigError, tune
+from mlgraph import ConfigError, Task, nn, po, tune
 from mlgraph.train.callback import ordered
 from mlgraph.train.callbacks.functions import Functions
 from mlgraph.train.callbacks.known import callback, known
@@ -167,9 +167,10 @@ def test_nan_is_no_improvement(make_run):
     assert plateau(make_run, [3.0, math.nan]) == pytest.approx([0.05, 0.005])
 
 
-def test_without_validation_the_rate_stays(make_run):
-    seen = rates(make_run(valid=False), callback("lr_reduce_on_plateau", patience=0))
-    assert seen == [0.05] * 12
+def test_a_plateau_of_validation_needs_validation_data(make_run):
+    with pytest.raises(ConfigError, match="needs validation data") as caught:
+        rates(make_run(valid=False), callback("lr_reduce_on_plateau", patience=0))
+    assert "valid=0.2" in caught.value.mend
 
 
 def test_only_epochs_that_are_evaluated_count(make_run):
@@ -328,3 +329,24 @@ def test_a_plateau_of_a_score_of_ones_own_needs_a_direction(make_run):
         callback("lr_reduce_on_plateau", monitor="valid_mine")
     assert 'mode="max"' in str(caught.value)
     assert callback("lr_reduce_on_plateau", monitor="valid_mine", mode="max").mode == "max"
+
+
+class Remembering(torch.optim.lr_scheduler.LRScheduler):
+    """The rate over the number of steps so far, which it counts in a dict."""
+
+    def __init__(self, optimizer):
+        self.memo = {"n": 0}
+        super().__init__(optimizer)
+
+    def get_lr(self):
+        self.memo["n"] += 1
+        return [base / self.memo["n"] for base in self.base_lrs]
+
+
+def test_a_schedule_of_ones_own_may_remember_in_a_dict():
+    own = callback("lr_scheduler", scheduler=Remembering)
+    graph = nn("head") >> po("torch_callbacks", [own]) >> po("torch_model", progress=False)
+    data = Task({"x": [0.0, 1.0, 2.0], "y": [1.0, 3.0, 5.0]}, target="y")
+    whole = graph.with_params(torch_model__epochs=4).fit(data, seed=1)
+    parts = graph.with_params(torch_model__epochs=2).fit(data, seed=1).continue_(data, epochs=2)
+    assert parts.history.equals(whole.history)
