@@ -29,6 +29,7 @@ PORTS = 13.0  # height of a line of port names
 BELOW = 20.0  # room for what flows
 ENTRY = 12.0  # between two wires that enter one port
 LETTERS, LINES = 38, 4  # parameters on a card
+PORT = 24  # letters of the name of a port
 
 
 @attrs.frozen
@@ -162,11 +163,11 @@ def _node_card(id: str, node: NodeBase, entries: tuple[Slot, ...], exits: tuple[
     head = text_width(id, TITLE) + GAP + text_width(call, CALL)
     words = max([head, *(text_width(line, CODE) for line in lines)])
     named = sum(any(slot.name for slot in slots) for slots in (entries, exits))
-    sides = [2 * abs(slot.x) + 2 * GAP for slot in (*entries, *exits)]
+    sides = [2 * abs(slot.x) + text_width(slot.name, SMALL) for slot in (*entries, *exits)]
     return Card(
         id,
         family(node.key),
-        width=max([words + 2 * PAD, *sides]),
+        width=max([words + 2 * PAD, *(side + 2 * GAP for side in sides)]),
         height=HEAD + LINE * len(lines) + (4 if lines else 0) + PORTS * named,
         entries=entries,
         exits=exits,
@@ -177,7 +178,7 @@ def _node_card(id: str, node: NodeBase, entries: tuple[Slot, ...], exits: tuple[
 
 
 def _entries(ports: Sequence[Port], counts: Sequence[int]) -> tuple[Slot, ...]:
-    names = [port.name if len(ports) > 1 else "" for port in ports]
+    names = _names(ports)
     room = max(
         [0.0, *(ENTRY * n for n in counts), *(text_width(n, SMALL) + 2 * GAP for n in names)]
     )
@@ -185,9 +186,14 @@ def _entries(ports: Sequence[Port], counts: Sequence[int]) -> tuple[Slot, ...]:
 
 
 def _exits(ports: Sequence[Port], flows: Sequence[str]) -> tuple[Slot, ...]:
-    names = [port.name if len(ports) > 1 else "" for port in ports]
+    names = _names(ports)
     room = max((text_width(word, SMALL) for word in (*names, *flows)), default=0.0) + 2 * GAP
     return tuple(Slot(*slot) for slot in zip(_beside(len(ports), room), names, flows, strict=True))
+
+
+def _names(ports: Sequence[Port]) -> list[str]:
+    """Their names where there are several, long ones cut; the tooltip of a branch has all."""
+    return [cut(port.name, PORT) if len(ports) > 1 else "" for port in ports]
 
 
 def _beside(count: int, room: float) -> list[float]:

@@ -146,13 +146,21 @@ def _chain(graph: GraphBase, flows: Mapping[str, str] | None) -> list[str]:
     rows = []
     for id in graph.order:
         node = graph.nodes[id]
-        leaving = [flow(flows, id, port.name) for port in node.ports()[1]]
-        arrow = "".join(f"→ {text}" for text in leaving if text)
+        leaving = _going_on(graph, id, flows)
+        arrow = f"→ {', '.join(leaving)}" if leaving else ""
         width = CELL if flows else CHAIN_CELL
         rows.append([id, "".join(packed(settings(node), width, lines=1)), arrow])
     lines = [f"│ {line}" for line in _aligned(rows)]
     top = [f"┌ {INPUT}"] if graph.inputs else []
     return top + lines + ([f"▼ {OUTPUT}"] if graph.outputs else [])
+
+
+def _going_on(graph: GraphBase, id: str, flows: Mapping[str, str] | None) -> list[str]:
+    """What leaves a node of a chain: of several ports, by the one that feeds the next node."""
+    names = [port.name for port in graph.nodes[id].ports()[1]]
+    used = {edge.output for edge in graph.edges if edge.source == id} or set(names)
+    told = {name: flow(flows, id, name) for name in names if name in used}
+    return [f"{name}: {what}" if len(names) > 1 else what for name, what in told.items() if what]
 
 
 def _table(graph: GraphBase, flows: Mapping[str, str] | None) -> list[str]:

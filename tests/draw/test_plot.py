@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from mlgraph.core.route import branch
 from mlgraph.draw.plot import plot
 from mlgraph.errors import ConfigError
 
@@ -33,6 +34,15 @@ def test_every_graph_can_be_plotted(every):
 def test_ports_and_flows_are_written(crossed):
     shown = texts(plot(crossed, flows={"split.left": "Task 3 x 4"}))
     assert {"left", "right", "Task 3 x 4", "INPUT", "OUTPUT"} <= set(shown)
+
+
+def test_names_of_ports_stay_inside_the_picture(add):
+    axes = plot(branch({"an_alternative_with_a_long_name": add(), "plain": None}))
+    axes.figure.canvas.draw()
+    room = axes.get_window_extent()
+    for text in axes.texts:
+        word = text.get_window_extent()
+        assert room.x0 <= word.x0 and word.x1 <= room.x1
 
 
 def test_given_axes_are_drawn_into_and_returned(diamond):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from xml.etree import ElementTree
 
 import pytest
 
+from mlgraph.core.route import branch
+from mlgraph.draw.measure import SMALL, text_width
+from mlgraph.draw.scene import scene
 from mlgraph.draw.svg import Picture, draw, to_svg
 from mlgraph.errors import ConfigError
 
@@ -76,6 +80,23 @@ def test_nothing_lies_outside_the_picture(every):
         assert 0 <= float(box.get("x")) and 0 <= float(box.get("y"))
         assert float(box.get("x")) + float(box.get("width")) <= width
         assert float(box.get("y")) + float(box.get("height")) <= height
+
+
+@pytest.mark.parametrize("first", ["a", "an_alternative_with_a_long_name", "w" * 60])
+def test_names_of_ports_stay_inside_their_card(add, first):
+    graph = branch({first: add(), "plain": None, "c": add() >> add()})
+    (card,) = [card for card in scene(graph).cards if card.title == "branch"]
+    halves = [text_width(slot.name, SMALL) / 2 for slot in card.exits]
+    ends = [(s.x - half, s.x + half) for s, half in zip(card.exits, halves, strict=True)]
+    assert -card.width / 2 < ends[0][0] and ends[-1][1] < card.width / 2
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(ends))
+
+
+def test_a_long_name_of_a_port_is_cut_and_whole_in_the_tooltip(add):
+    name = "an_alternative_with_a_long_name"
+    svg = to_svg(branch({name: add(), "plain": None}))
+    assert "an_alternative_with_a_l…" in words(svg) and name not in words(svg)
+    assert name in "".join(title.text for title in ElementTree.fromstring(svg).iter(f"{SVG}title"))
 
 
 def test_the_picture_brings_its_background_and_defines_nothing(diamond):

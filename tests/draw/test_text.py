@@ -87,6 +87,13 @@ def test_what_leaves_the_nodes_stands_in_one_column(add):
     ]
 
 
+def test_of_several_ports_a_chain_says_what_leaves_by_the_one_that_goes_on(add):
+    graph = branch({"left": add(), "right": add(n=2)}, selection="right").resolved
+    text = to_text(graph, {"branch.left": "Task 3 x 4", "branch.right": "Task 3 x 4"})
+    (line,) = [line for line in text.splitlines() if "branch  " in line and "un" not in line]
+    assert line.endswith("  → right: Task 3 x 4") and line.count("Task") == 1
+
+
 def test_sixty_nodes_are_sixty_lines(long):
     assert len(to_text(long).splitlines()) == 62
 
