@@ -3,6 +3,7 @@
     MLGraphError (a ValueError)
       GraphError              wiring, ids, unknown node keys
         UnknownKeyError       ... also a LookupError
+        UnknownAttributeError ... also an AttributeError
       ShapeError              sizes and dtypes of tensors
       DataError               tables, columns, values
         UnknownColumnError    ... also a LookupError
@@ -77,6 +78,10 @@ class GraphError(MLGraphError):
 
 class UnknownKeyError(GraphError, LookupError):
     """No node, recipe or id has this name."""
+
+
+class UnknownAttributeError(GraphError, AttributeError):
+    """A node or graph has no such method; as an AttributeError it makes ``hasattr`` say no."""
 
 
 class ShapeError(MLGraphError):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlgraph.core.graph import Graph
 from mlgraph.errors import (
     ConfigError,
     DataError,
@@ -15,6 +16,7 @@ from mlgraph.errors import (
     MLGraphError,
     ShapeError,
     StateError,
+    UnknownAttributeError,
     UnknownColumnError,
     UnknownKeyError,
     UnknownParameterError,
@@ -56,6 +58,14 @@ def test_unknown_names_are_also_lookup_errors(
     assert issubclass(kind, (base))
     assert issubclass(kind, LookupError)
     assert str(kind("No node is called 'a'.")) == "No node is called 'a'.", "without quotes"
+
+
+def test_an_unknown_attribute_is_also_an_attribute_error() -> None:
+    assert issubclass(UnknownAttributeError, GraphError)
+    assert not hasattr(Graph.empty(), "predict")
+    with pytest.raises(AttributeError) as caught:
+        Graph.empty().predict  # type: ignore[attr-defined]
+    assert type(caught.value).__name__ == "UnknownAttributeError"
 
 
 def test_an_address_is_put_in_front_of_the_one_that_is_there() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlgraph.core.checked import CheckedGraph
 from mlgraph.core.views import GraphViews
-from mlgraph.errors import GraphError
+from mlgraph.errors import GraphError, UnknownAttributeError
 
 if TYPE_CHECKING:
     from mlgraph.core.fitted import FittedGraph
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 _OF_FITTED = frozenset(
     {"predict", "continue_", "history", "module", "trained", "trainers", "states"}
 )
-
-
-class _OfFitted(GraphError, AttributeError):
-    """Also an AttributeError, so that ``hasattr(graph, "predict")`` is False."""
 
 
 class Composable:
@@ -71,7 +67,7 @@ class Graph(GraphViews, Composable):
         def __getattr__(self, name: str) -> Any:
             # Only reached for attributes that do not exist.
             if name in _OF_FITTED:
-                raise _OfFitted(
+                raise UnknownAttributeError(
                     f"A graph has no {name!r}; a fitted graph does.",
                     mend=f"write fitted = graph.fit(task) and then fitted.{name}",
                 )

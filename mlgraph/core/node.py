@@ -9,7 +9,7 @@ from typing import Any
 from mlgraph.core.base import NodeBase
 from mlgraph.core.fitted import FittedGraph
 from mlgraph.core.graph import Composable, Graph
-from mlgraph.errors import GraphError
+from mlgraph.errors import GraphError, UnknownAttributeError
 
 
 class Node(NodeBase, Composable):
@@ -65,12 +65,8 @@ def _needs_context(fit: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-class _OfGraphs(GraphError, AttributeError):
-    """Also an AttributeError, so that ``hasattr(node, "predict")`` is False."""
-
-
 def _graph_only(node: Node, method: str) -> GraphError:
-    return _OfGraphs(
+    return UnknownAttributeError(
         f"{method!r} is for graphs, and this is a node.",
         where=f"node {node.default_id!r}",
         mend=f"write {node.call_name()}.as_graph().{method}",

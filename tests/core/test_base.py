@@ -16,7 +16,12 @@ from mlgraph.core.base import NodeBase, is_concrete
 from mlgraph.core.node import Node
 from mlgraph.core.param import param, tune
 from mlgraph.core.port import Port
-from mlgraph.errors import ConfigError, GraphError, UnknownParameterError
+from mlgraph.errors import (
+    ConfigError,
+    GraphError,
+    UnknownAttributeError,
+    UnknownParameterError,
+)
 
 
 class IntNode(Node):
@@ -253,6 +258,9 @@ def test_a_node_says_that_only_a_graph_fits() -> None:
         with pytest.raises(GraphError, match=f"{method!r} is for graphs"):
             getattr(Plus(), method)
         assert not hasattr(Plus(), method)
+    with pytest.raises(AttributeError) as caught:
+        Plus().predict
+    assert type(caught.value) is UnknownAttributeError
 
 
 def test_two_ports_of_one_name_are_refused() -> None:
