@@ -24,7 +24,7 @@ import attrs
 
 from mlgraph.core.base import is_concrete
 from mlgraph.core.graph import Graph
-from mlgraph.core.lookup import subclasses
+from mlgraph.core.lookup import subclasses, unfinished
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
 from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean, listing
@@ -173,7 +173,8 @@ def find(key: str) -> tuple[type[Node], str | None]:
     suffixed = _SUFFIX.fullmatch(key)
     if suffixed and (suffixed[1] in known or suffixed[1] in own):
         return find(suffixed[1])[0], key
-    raise _unknown(key, [*known, *own])
+    half = unfinished(Node, key) or (unfinished(Node, suffixed[1]) if suffixed else None)
+    raise _unfinished(key, half) if half else _unknown(key, [*known, *own])
 
 
 @functools.cache
@@ -262,9 +263,10 @@ def _refuse_doubles(found: Mapping[str, Offer], offers: list[Offer]) -> None:
 def _user_classes() -> dict[str, type[Node]]:
     """Node classes outside every provider, the latest definition of a key last."""
     offered = {offer.node for offer in catalogue().offers.values()}
+    made = (cls for cls in subclasses(Node) if "key" in vars(cls))  # a refused class has none
     return {
         cls.key: cls
-        for cls in subclasses(Node)
+        for cls in made
         if cls not in offered and is_concrete(cls) and not cls.__module__.startswith("mlgraph.")
     }
 
@@ -291,6 +293,17 @@ def _unknown(key: str, known: list[str]) -> MLGraphError:
         f"No node is called {key!r}.",
         why="; ".join([f"{len(known)} nodes are installed", *providers()]),
         mend=hint or "mlgraph.nodes() lists them all",
+    )
+
+
+def _unfinished(key: str, cls: type[Node]) -> MLGraphError:
+    lacking = sorted(cls.__abstractmethods__)
+    owner = next(base for base in cls.__mro__ if lacking[0] in vars(base))
+    return UnknownKeyError(
+        f"No node is called {key!r}: the class {cls.__name__} is not finished.",
+        where=f"class {cls.__qualname__!r}",
+        why=f"it does not define {listing(lacking)}",
+        mend=f"define {listing(lacking)}; help({owner.__name__}.{lacking[0]}) says what for",
     )
 
 

@@ -11,11 +11,17 @@ from typing import Any
 import pytest
 
 import mlgraph
-from mlgraph import nn, nodes, po
+from mlgraph import Layer, nn, nodes, po
 from mlgraph.catalogue import KEY, catalogue, find
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
-from mlgraph.errors import ConfigError, GraphError, UnknownKeyError, UnknownParameterError
+from mlgraph.errors import (
+    ConfigError,
+    GraphError,
+    MLGraphError,
+    UnknownKeyError,
+    UnknownParameterError,
+)
 
 Install = Callable[..., None]
 
@@ -232,6 +238,47 @@ def test_a_class_of_a_user_is_found_without_registration() -> None:
     with pytest.raises(UnknownKeyError) as refused:
         po("my_own_toyy")
     assert "'my_own_toy'" in refused.value.mend
+
+
+class HalfAToy(Node):
+    inputs = (Port("input"),)
+    outputs = (Port("output"),)
+
+    def fit(self, inputs: Mapping[str, Any], ctx: Any) -> tuple[Any, Any]:
+        return (0,), None
+
+
+class Forwarding(Layer):
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize("key", ["half_a_toy", "half_a_toy_2"])
+def test_a_class_that_is_not_finished_is_named_with_what_it_lacks(key: str) -> None:
+    with pytest.raises(UnknownKeyError, match=f"{key!r}: the class HalfAToy is not") as refused:
+        po(key)
+    assert refused.value.why == "it does not define 'apply'"
+    assert refused.value.mend == "define 'apply'; help(NodeBase.apply) says what for"
+    with pytest.raises(UnknownKeyError, match="Forwarding is not finished") as refused:
+        nn("forwarding")
+    assert refused.value.mend == "define 'build'; help(Layer.build) says what for"
+
+
+def test_a_base_of_other_nodes_is_not_called_unfinished() -> None:
+    with pytest.raises(UnknownKeyError, match=r"No node is called 'nn_layer'\.\n"):
+        nn("layer")
+
+
+def test_a_class_that_was_refused_is_not_found() -> None:
+    kept = []
+    for base, body in ((Layer, "build"), (MyOwnToy, "__init__")):
+        with pytest.raises(MLGraphError) as refused:
+            type("Refused", (base,), {body: lambda self: None})
+        kept.append(refused)  # and with it the class
+    for ask in (lambda: nn("refused"), lambda: po("refused"), lambda: nn("layer")):
+        with pytest.raises(UnknownKeyError, match=r"No node is called '[a-z_]+'\.\n"):
+            ask()
+    assert type(po("my_own_toy")) is MyOwnToy
 
 
 def test_the_latest_definition_of_a_class_is_the_one_that_is_found() -> None:

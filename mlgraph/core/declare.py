@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import typing
 from abc import ABC
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ class Declarative(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _refuse_init(cls)
         _refuse_taken_names(cls)
         if "key" not in cls.__dict__:
             cls.key = cls.prefix + snake(cls.__name__)
@@ -34,6 +36,30 @@ class Declarative(ABC):
         attrs.define(cls, frozen=True, slots=False, kw_only=True, eq=False, repr=False)
         if not own_repr and "__repr__" in cls.__dict__:
             del cls.__repr__
+
+
+def _refuse_init(cls: type[Declarative]) -> None:
+    """Refuse an ``__init__`` of its own: it is made of the fields."""
+    if "__init__" not in vars(cls):
+        return
+    arguments = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]
+    fields = [_as_field(a) for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)]
+    raise ConfigError(
+        f"{cls.__name__} cannot have an __init__ of its own.",
+        where=f"class {cls.__name__!r}",
+        why="its parameters are the annotated fields of the class, and __init__ is made of them",
+        mend=f"declare fields: {'; '.join(fields)}" if fields else "leave __init__ out",
+    )
+
+
+def _as_field(argument: inspect.Parameter) -> str:
+    """An argument of ``__init__`` as the field it should be."""
+    hint, default, empty = argument.annotation, argument.default, argument.empty
+    if hint is empty:
+        hint = Any if default is empty or default is None else type(default)
+    name = hint if isinstance(hint, str) else getattr(hint, "__name__", str(hint))
+    value = "" if default is empty else f"default={default!r}"
+    return f"{argument.name}: {name} = param({value})"
 
 
 def _refuse_taken_names(cls: type[Declarative]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from inspect import isabstract
 from typing import Any
 
 from mlgraph.core.param import shown
@@ -20,6 +21,18 @@ def subclasses(cls: type[Any]) -> Iterator[type[Any]]:
     for child in cls.__subclasses__():
         yield child
         yield from subclasses(child)
+
+
+def unfinished(base: type[Any], key: str) -> type[Any] | None:
+    """The latest class with this key that is abstract, though nothing is derived from it.
+
+    >>> from mlgraph.core.keyed import Keyed
+    >>> unfinished(Keyed, "no_such_key") is None
+    True
+    """
+    found = [cls for cls in subclasses(base) if vars(cls).get("key") == key]
+    open_ = [cls for cls in found if isabstract(cls) and not cls.__subclasses__()]
+    return open_[-1] if open_ else None
 
 
 def class_of(

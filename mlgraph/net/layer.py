@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ from mlgraph.core.port import Port
 from mlgraph.core.value import canonical, nameless
 from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
-from mlgraph.errors import GraphError, MLGraphError
+from mlgraph.errors import ConfigError, GraphError, MLGraphError
 from mlgraph.net.descriptor import Call, ModelDescriptor, Unfinished, merged
 from mlgraph.tensor.infer import infer_outputs
 from mlgraph.tensor.spec import TensorSpec
@@ -78,6 +79,10 @@ class Layer(Node):
     ensemble: ClassVar[bool] = False
     outputs: ClassVar[tuple[Port, ...]] = (layer_port("output"),)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        _refuse_no_inputs(cls)
+        super().__init_subclass__(**kwargs)
+
     @property
     def shared_as(self) -> str | None:
         """The name under which several nodes use one module; None for a module of its own."""
@@ -112,6 +117,7 @@ class Layer(Node):
 
         Raises:
             GraphError: ``build`` did not return a module.
+            ConfigError: The module is lazy.
         """
         extra = {"task": task} if _asks_for_task(type(self)) else {}
         module = self.build(*specs, **extra)
@@ -120,6 +126,7 @@ class Layer(Node):
                 f"build() of {type(self).__name__} returned a {type(module).__name__}.",
                 why="it has to return a torch.nn.Module",
             )
+        refuse_lazy(module)
         return module
 
     def infer(
@@ -204,6 +211,24 @@ class Layer(Node):
             )
 
 
+def refuse_lazy(module: nn.Module) -> None:
+    """Refuse a module whose weights have no sizes yet.
+
+    Raises:
+        ConfigError: The module, or a part of it, is lazy.
+
+    >>> refuse_lazy(nn.Linear(2, 1))
+    """
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
+        raise ConfigError(
+            f"The sizes of the {type(module).__name__} are not fixed.",
+            why="a lazy module gets them from its first batch, after the optimizer is made",
+            mend='use a layer that reads them from its input, such as nn("linear"); '
+            "in a build() of your own, x.size(-1) is the last size of the input x",
+        )
+
+
 @functools.cache
 def _attributes() -> frozenset[str]:
     """What a network without layers has already."""
@@ -218,6 +243,17 @@ def _arguments(cls: type[Layer]) -> tuple[inspect.Parameter, ...]:
 @functools.cache
 def _asks_for_task(cls: type[Layer]) -> bool:
     return any(argument.name == "task" for argument in _arguments(cls))
+
+
+def _refuse_no_inputs(cls: type[Layer]) -> None:
+    """Refuse a ``build`` that takes no input: such a layer could be fed by nothing."""
+    if "build" in vars(cls) and all(a.name == "task" for a in _arguments(cls)):
+        raise GraphError(
+            f"build() of {cls.__name__} takes no input.",
+            where=f"class {cls.__name__!r}",
+            why="its arguments are the inputs of the layer, each a TensorSpec",
+            mend="write def build(self, x)",
+        )
 
 
 @functools.cache

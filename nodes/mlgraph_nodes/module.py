@@ -16,7 +16,7 @@ from mlgraph.core.port import NAME, Port
 from mlgraph.core.value import canonical, digest, encode
 from mlgraph.data.selector import Selector
 from mlgraph.errors import ConfigError, MLGraphError, listing
-from mlgraph.net.layer import Layer, Start
+from mlgraph.net.layer import Layer, Start, refuse_lazy
 from mlgraph.net.weights import KINDS_OF_FILES, load_weights
 from mlgraph.tensor.spec import TensorSpec
 from mlgraph_nodes.function import port_names, refuse_arguments, tensor_ports
@@ -51,7 +51,7 @@ def file_of_weights(value: str) -> str | None:
 
 
 def _chosen(value: Any) -> Any:
-    return Selector.of(value) if value else ()
+    return Selector.of(value) if isinstance(value, Selector) or value else ()
 
 
 class Module(Layer):
@@ -126,7 +126,6 @@ class Module(Layer):
             raise self._wrong(
                 f"the function returned a {type(module).__name__}", "let it return a module"
             )
-        _refuse_lazy(module)
         # A function may return one and the same module each time.
         return module if isinstance(self.module, type) else _copied(module)
 
@@ -178,7 +177,7 @@ class Kept:
     how_to_save = "pass the class of the module, or a function that makes it"
 
     def __init__(self, module: nn.Module) -> None:
-        _refuse_lazy(module)
+        refuse_lazy(module)
         if any(tensor.is_meta for tensor in module.state_dict().values()):
             raise ConfigError(
                 f"The {type(module).__name__} has no weights.",
@@ -232,16 +231,6 @@ def _required(kind: type[nn.Module]) -> tuple[str, ...]:
 
 def _copied(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).to(torch.get_default_device())
-
-
-def _refuse_lazy(module: nn.Module) -> None:
-    tensors = [*module.parameters(), *module.buffers()]
-    if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
-        raise ConfigError(
-            f"The sizes of the {type(module).__name__} are not fixed.",
-            why="a lazy module gets them from its first batch, after the optimizer is made",
-            mend='use a layer that reads them from its input, such as nn("linear")',
-        )
 
 
 _INTERNAL = frozenset(nn.Module().__dict__)

@@ -85,6 +85,22 @@ def test_a_parameter_of_a_node_cannot_have_the_name_of_something_every_node_has(
         type("Taken", (NodeBase,), {"__annotations__": {name: "float"}, name: 1.0})
 
 
+def test_an_init_is_refused_when_the_class_is_defined_with_the_fields_to_declare():
+    def init(self, size, width=8, act: str = "relu", other=None, **rest: Any):
+        self.width = width
+
+    with pytest.raises(ConfigError, match="Wide cannot have an __init__ of its own") as caught:
+        type("Wide", (Keyed,), {"__init__": init})
+    assert caught.value.where == "class 'Wide'"
+    assert caught.value.mend == (
+        "declare fields: size: Any = param(); width: int = param(default=8); "
+        "act: str = param(default='relu'); other: Any = param(default=None)"
+    )
+    with pytest.raises(ConfigError) as caught:
+        type("Bare", (Keyed,), {"__init__": lambda self: None})
+    assert caught.value.mend == "leave __init__ out"
+
+
 def test_an_inherited_parameter_may_get_another_default():
     class Deeper(Inner):
         size: int = 5

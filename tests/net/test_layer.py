@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn as tnn
 
-from mlgraph import GraphError, Layer, ShapeError, Task, nn, param, po
+from mlgraph import ConfigError, GraphError, Layer, ShapeError, Task, nn, param, po
 from mlgraph.data.feed import Feed
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.net.descriptor import ModelDescriptor
@@ -124,6 +124,36 @@ def test_what_is_no_module_is_refused():
     assert "torch.nn.Module" in caught.value.why
 
 
+class Later(Layer):
+    def build(self, x):
+        return tnn.Sequential(tnn.LazyLinear(3), tnn.ReLU())
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize("use", ["infer", "make", "fit", "check", "network"])
+def test_a_lazy_module_is_refused_wherever_it_is_built(use, numbers):
+    graph = nn("later") >> nn("head") >> po("torch_model", epochs=1, progress=False)
+    uses = {
+        "infer": lambda: Later().infer(ROWS),
+        "make": lambda: Later().make((ROWS,), TaskSpec("unsupervised")),
+        "fit": lambda: graph.fit(numbers),
+        "check": lambda: graph.check(numbers),
+        "network": lambda: nn("later").as_graph().network(("batch", 4)),
+    }
+    with pytest.raises(ConfigError, match="sizes of the Sequential are not fixed") as caught:
+        uses[use]()
+    assert "x.size(-1)" in caught.value.mend
+    if use in ("fit", "check", "network"):
+        assert caught.value.where.startswith("node 'later', fed by")
+
+
+@pytest.mark.parametrize("build", [lambda self: tnn.ReLU(), lambda self, task: tnn.ReLU()])
+def test_a_build_without_inputs_is_refused_when_the_class_is_defined(build):
+    with pytest.raises(GraphError, match=r"build\(\) of Closed takes no input") as caught:
+        type("Closed", (Layer,), {"build": build})
+    assert caught.value.mend == "write def build(self, x)"
+
+
 def test_a_class_without_build_is_no_layer():
     class Half(Layer):
         pass
@@ -236,13 +266,9 @@ def test_a_layer_whose_name_is_an_attribute_of_modules_gets_another_default_id(n
     assert graph.fit(numbers).module().nn_double.out_features == 4
 
 
-def test_a_layer_with_nothing_to_work_on_says_so(numbers):
-    class Source(Layer):
-        def build(self):
-            return tnn.Identity()
-
+def test_a_layer_with_nothing_to_work_on_says_so():
     with pytest.raises(GraphError, match="nothing to work on"):
-        Source().fit({}, None)
+        Any().fit({"inputs": ()}, None)
 
 
 def test_both_outputs_can_be_used(numbers, described):
