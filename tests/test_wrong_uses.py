@@ -26,6 +26,7 @@ from mlgraph import (
     DataError,
     Graph,
     GraphError,
+    Layer,
     MLGraphError,
     Node,
     Port,
@@ -35,6 +36,7 @@ from mlgraph import (
     TaskType,
     branch,
     chain,
+    layer,
     nn,
     po,
     replicate,
@@ -133,6 +135,30 @@ class Absent(Node):
         return (inputs["input"],)
 
 
+class Unbuilt(Layer):
+    """Written as a module of torch would be."""
+
+    def forward(self, x):
+        return 2 * x
+
+
+@layer
+class LateGate(torch.nn.Module):
+    """A module that learns its sizes from its first batch."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.linear = torch.nn.LazyLinear(width)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+def defined(base: type[Any], **body: Any) -> Callable[[], Any]:
+    """Define a class."""
+    return lambda: type("Mine", (base,), body)
+
+
 @attrs.frozen
 class Row:
     """A wrong use, and what its error must be and say."""
@@ -151,6 +177,36 @@ def wrong(
 
 
 ASKING = [
+    wrong(
+        "layer that is not finished",
+        lambda: nn("unbuilt"),
+        UnknownKeyError,
+        "the class Unbuilt is not finished",
+        "'build'",
+        "help(Layer.build)",
+    ),
+    wrong(
+        "layer with an __init__",
+        defined(Layer, __init__=lambda self, width=8: None),
+        ConfigError,
+        "Mine cannot have an __init__",
+        "declare fields: width: int = param(default=8)",
+    ),
+    wrong(
+        "layer without inputs",
+        defined(Layer, build=lambda self: torch.nn.ReLU()),
+        GraphError,
+        "build() of Mine takes no input",
+        "def build(self, x)",
+    ),
+    wrong(
+        "selectors joined by and",
+        lambda: po("select", columns=sel.type("float") and sel.names("a")),
+        ConfigError,
+        "A selector is neither true nor false",
+        "sel.type('float')",
+        "& | ~",
+    ),
     wrong("unknown key", lambda: po("scal"), UnknownKeyError, "'scal'", "'scale'"),
     wrong("unknown layer", lambda: nn("linaer"), UnknownKeyError, "'nn_linaer'", "'nn_linear'"),
     wrong(
@@ -1287,6 +1343,15 @@ ENTERING = [
 ]
 
 NETWORKS = [
+    wrong(
+        "lazy module",
+        lambda: (nn("late_gate") >> linear()).fit(three(), seed=1),
+        ConfigError,
+        "The sizes of the LateGate are not fixed",
+        "node 'late_gate'",
+        "first batch",
+        'nn("linear")',
+    ),
     wrong(
         "network without a head",
         lambda: (nn("relu") >> model()).fit(three()),

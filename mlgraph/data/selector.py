@@ -144,6 +144,13 @@ class Selector:
     def __invert__(self) -> Selector:
         return Not(self)
 
+    def __bool__(self) -> bool:
+        raise ConfigError(
+            "A selector is neither true nor false.",
+            why=f"and, or, not and if ask {self!r} for it",
+            mend="to combine selectors, write & | ~ instead of and, or, not",
+        )
+
     def _ordered(self, candidates: Candidates) -> tuple[str, ...]:
         picked = self.picks(candidates)
         return tuple(name for name in candidates.names if name in picked)

@@ -91,7 +91,7 @@ def load_weights(
     """
     own = module.state_dict()
     given = _renamed(tensors_of(source), rename or {})
-    kept = _fresh(Selector.of(fresh) if fresh else Nothing(), {**own, **given})
+    kept = _fresh(_selector(fresh), {**own, **given})
     own, given = _without(kept, own), _without(kept, given)
     report = _compared(own, given)
     if strict and not report.complete:
@@ -213,6 +213,11 @@ def _renamed(tensors: Mapping[str, Tensor], new: Mapping[str, str]) -> dict[str,
             )
         found[name(old)] = old
     return {new: tensors[old] for new, old in found.items()}
+
+
+def _selector(fresh: Selector | str | Sequence[str]) -> Selector:
+    """A selector; of no names, the one that chooses nothing."""
+    return Selector.of(fresh) if isinstance(fresh, Selector) or fresh else Nothing()
 
 
 def _fresh(chosen: Selector, known: Mapping[str, Tensor]) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 
 import pandas as pd
 import pyarrow as pa
@@ -84,6 +85,21 @@ def test_selectors_that_look_at_data_say_so(selector: Selector, _: str) -> None:
 def test_selecting_by_type_needs_types() -> None:
     with pytest.raises(ConfigError, match=r"sel.type\('float'\) needs types"):
         sel.type("float").pick_from(["weight", "bias"])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: sel.type("float") and sel.names("year"),
+        lambda: sel.type("float") or sel.names("year"),
+        lambda: not sel.type("float"),
+        lambda: 1 if sel.none() else 0,
+    ],
+)
+def test_selectors_are_neither_true_nor_false(use: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError, match="neither true nor false") as caught:
+        use()
+    assert "write & | ~ instead of and, or, not" in caught.value.mend
 
 
 @pytest.mark.parametrize(("selector", "_"), PICKS + NEED_DATA, ids=repr)

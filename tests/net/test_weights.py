@@ -93,6 +93,13 @@ def test_a_new_head_keeps_its_start():
     assert torch.equal(target.linear.weight, source.linear.weight)
 
 
+def test_what_is_fresh_may_be_a_selector():
+    module, weight = tnn.Linear(2, 1), {"weight": torch.ones(1, 2)}
+    assert load_weights(module, weight, fresh=sel.match("^bias")).complete
+    with pytest.raises(StateError):
+        load_weights(module, weight, fresh=sel.none())
+
+
 def test_an_old_head_is_left_behind_by_name():
     source, body = net(seed=2), net(nn("linear", 3) >> nn("relu"), seed=3)
     with pytest.raises(StateError, match="leaves an old one behind"):
