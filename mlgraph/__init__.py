@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlgraph.catalogue import nn, nodes, po, recipe, recipes
+from mlgraph.catalogue import nn, nodes, po
+from mlgraph.cookbook import recipe, recipes
 from mlgraph.core.compose import chain, replicate, union
 from mlgraph.core.fitted import FittedGraph
 from mlgraph.core.graph import Graph

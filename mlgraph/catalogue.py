@@ -16,7 +16,7 @@ import importlib.util
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
-from inspect import isfunction, signature
+from inspect import isfunction
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -27,7 +27,7 @@ from mlgraph.core.graph import Graph
 from mlgraph.core.lookup import subclasses, unfinished
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
-from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean, listing
+from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean
 
 GROUP = "mlgraph.nodes"
 KEY = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -107,42 +107,6 @@ def nodes() -> Any:
     return pa.Table.from_pylist(rows)
 
 
-def recipe(key: str, /, *args: Any, **params: Any) -> Graph:
-    """A whole graph by its name: an architecture, to train as it is or to cut and change.
-
-    Raises:
-        UnknownKeyError: There is no such recipe.
-
-    >>> from mlgraph.datasets import load
-    >>> recipe("mlp", load("penguins"), epochs=5)["torch_model"].epochs
-    5
-    """
-    known = catalogue().recipes
-    if key not in known:
-        raise UnknownKeyError(
-            f"No recipe is called {key!r}.",
-            why=f"there are {listing(known)}",
-            mend=did_you_mean(key, known),
-        )
-    return known[key](*args, **params)
-
-
-def recipes() -> Any:
-    """Every recipe as an Arrow table: key, label, parameters.
-
-    >>> recipes().column_names
-    ['key', 'label', 'parameters']
-    """
-    import pyarrow as pa
-
-    return pa.Table.from_pylist(
-        [
-            {"key": key, "label": _label(made), "parameters": list(signature(made).parameters)}
-            for key, made in sorted(catalogue().recipes.items())
-        ]
-    )
-
-
 def stated_ports(cls: type[Node]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """The ports of a node with default parameters; of one that has required ones, the class's.
 
@@ -153,6 +117,15 @@ def stated_ports(cls: type[Node]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
         return cls.create().ports()
     except MLGraphError:
         return cls.input_ports(), cls.outputs
+
+
+def label(documented: Any) -> str:
+    """What something is, in one line: the first of its docstring.
+
+    >>> label(label)
+    'What something is, in one line: the first of its docstring.'
+    """
+    return "".join((documented.__doc__ or "").strip().splitlines()[:1])
 
 
 def find(key: str) -> tuple[type[Node], str | None]:
@@ -183,16 +156,19 @@ def catalogue() -> Catalogue:
     found: dict[str, Offer] = {}
     failures: dict[str, str] = {}
     recipes: dict[str, Callable[..., Graph]] = {}
+    owners: dict[str, str] = {}
     for point in _entry_points():
         try:
             offers = list(_offers(point))
             _refuse_doubles(found, offers)
             made = _recipes(point)
+            _refuse_double_recipes(recipes, made, _provider(point), owners)
         except Exception as error:
             failures[_provider(point)] = f"{type(error).__name__}: {error}"
             continue
         found.update({offer.node.key: offer for offer in offers})
-        recipes = {**made, **recipes}
+        recipes.update(made)
+        owners.update(dict.fromkeys(made, _provider(point)))
     return Catalogue(MappingProxyType(found), MappingProxyType(failures), MappingProxyType(recipes))
 
 
@@ -260,6 +236,20 @@ def _refuse_doubles(found: Mapping[str, Offer], offers: list[Offer]) -> None:
             )
 
 
+def _refuse_double_recipes(
+    found: Mapping[str, Callable[..., Graph]],
+    made: Mapping[str, Callable[..., Graph]],
+    provider: str,
+    owners: Mapping[str, str],
+) -> None:
+    for key, recipe in made.items():
+        if found.get(key, recipe) is not recipe:
+            raise GraphError(
+                f"{provider} and {owners[key]} both offer the recipe {key!r}.",
+                mend="one of the recipes must have another name",
+            )
+
+
 def _user_classes() -> dict[str, type[Node]]:
     """Node classes outside every provider, the latest definition of a key last."""
     offered = {offer.node for offer in catalogue().offers.values()}
@@ -320,14 +310,9 @@ def _row(key: str, offer: Offer) -> dict[str, Any]:
     inputs, outputs = stated_ports(offer.node)
     return {
         "key": key,
-        "label": _label(offer.node),
+        "label": label(offer.node),
         "provider": offer.provider,
         "inputs": [port.name for port in inputs],
         "outputs": [port.name for port in outputs],
         "parameters": list(offer.node.field_names()),
     }
-
-
-def _label(documented: Any) -> str:
-    """The first line of its docstring."""
-    return "".join((documented.__doc__ or "").strip().splitlines()[:1])

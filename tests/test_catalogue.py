@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -24,30 +23,6 @@ from mlgraph.errors import (
 )
 
 Install = Callable[..., None]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install a package that offers nodes, for one test."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    modules = set(sys.modules)
-
-    def write(name: str, code: str, more: Mapping[str, str] | None = None) -> None:
-        info = tmp_path / f"{name}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-        (info / "entry_points.txt").write_text(f"[mlgraph.nodes]\n{name} = {name}\n")
-        (tmp_path / name).mkdir()
-        for module, text in {"__init__": code, **(more or {})}.items():
-            (tmp_path / name / f"{module}.py").write_text(text)
-        catalogue.cache_clear()
-
-    yield write
-    for module in set(sys.modules) - modules:
-        if module.partition(".")[0] in {path.name for path in tmp_path.iterdir()}:
-            del sys.modules[module]
-    monkeypatch.undo()
-    catalogue.cache_clear()
 
 
 NODE = """

@@ -23,6 +23,7 @@ FLOORS = [
     ["mlgraph.train"],
     ["mlgraph.learn"],
     ["mlgraph.catalogue"],
+    ["mlgraph.cookbook"],
     ["mlgraph.store", "mlgraph.draw"],
     ["mlgraph.testing", "mlgraph.datasets"],
     ["mlgraph"],
