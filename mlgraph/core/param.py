@@ -221,7 +221,9 @@ def _union(value: Any, hints: tuple[Any, ...]) -> Any:
             return _typed(value, type(None) if hint is None else hint)
         except Mismatch as mismatch:
             expected.append(str(mismatch))
-    raise Mismatch(" or ".join(dict.fromkeys(expected)))
+    # A list of choices ends its sentence, so it comes last.
+    ends = sorted(dict.fromkeys(expected), key=lambda text: text.endswith((".", "?")))
+    raise Mismatch(" or ".join(ends))
 
 
 def _literal(value: Any, choices: tuple[Any, ...]) -> Any:

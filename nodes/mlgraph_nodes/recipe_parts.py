@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mlgraph.catalogue import nn, po
 from mlgraph.core.compose import chain
@@ -11,7 +11,7 @@ from mlgraph.core.graph import Graph
 from mlgraph.core.node import Node
 from mlgraph.data.select import sel
 from mlgraph.data.task import Task
-from mlgraph.errors import ConfigError, DataError, did_you_mean, listing
+from mlgraph.errors import DataError, listing
 from mlgraph_nodes.target import TargetScale, with_target
 
 Scaling = Literal["standard", "quantile"]
@@ -75,7 +75,6 @@ def _entering(task: Task, numbers: Graph, categories: Graph, join: Node) -> Grap
 
 
 def _numbers(task: Task, scaling: Scaling) -> Graph:
-    one_of("scaling", scaling, get_args(Scaling))
     return _scale(task, scaling) >> po("ingress_num")
 
 
@@ -118,13 +117,27 @@ def in_units(task: Task, graph: Graph) -> Graph:
     >>> in_units(task, nn("head") >> po("torch_model")).ids
     ('targetscale', 'head', 'torch_model', 'targetinvert')
     """
-    _refuse_other(task)
+    refuse_other(task)
     quantities = task.goal.type.transforms != "none"
     return with_target(graph, TargetScale()) if quantities else graph
 
 
+def refuse_other(task: object) -> None:
+    """Refuse what is no task.
+
+    Raises:
+        DataError: It is not.
+
+    >>> refuse_other(Task({"x": [1.0]}))
+    """
+    if not isinstance(task, Task):
+        raise DataError(
+            f"A recipe looks at a Task, and got a {type(task).__name__}.", mend=Task.how_to_make
+        )
+
+
 def _refuse_features(task: Task) -> None:
-    _refuse_other(task)
+    refuse_other(task)
     alien = [n for n in task.features if task.types[n] not in (*NUMERIC, *CATEGORICAL, *DATES)]
     if alien or not task.features:
         raise DataError(
@@ -134,27 +147,4 @@ def _refuse_features(task: Task) -> None:
             why=", ".join(f"{name!r} is {task.types[name]}" for name in alien)
             or "the task has none",
             mend=f"leave them out: po('drop', [{listing(alien)}])" if alien else "",
-        )
-
-
-def _refuse_other(task: object) -> None:
-    if not isinstance(task, Task):
-        raise DataError(
-            f"A recipe looks at a Task, and got a {type(task).__name__}.", mend=Task.how_to_make
-        )
-
-
-def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Raises:
-        ConfigError: It is not.
-
-    >>> one_of("scaling", "standard", ("standard", "quantile"))
-    """
-    if value not in choices:
-        raise ConfigError(
-            f"{name}={value!r} is not known.",
-            why=f"it is one of {listing(choices)}",
-            mend=did_you_mean(value, choices),
         )

@@ -11,9 +11,11 @@ from mlgraph.catalogue import nn, po
 from mlgraph.core.compose import chain
 from mlgraph.core.graph import Graph
 from mlgraph.core.node import Node
+from mlgraph_nodes.recipe_values import knows, settled
 from mlgraph_nodes.vision_models import Preprocessing, expected
 
 
+@knows()
 def vision(
     name: str = "resnet18",
     *,
@@ -44,6 +46,8 @@ def vision(
     >>> vision("resnet18").ids
     ('vision', 'torch_optimizer', 'torch_model')
     """
+    if weights is not None:  # what images become depends on both
+        name, weights = settled("vision", "name", name, str), settled("vision", "weights", weights)
     layer = nn("vision", name, weights=weights)
     images = expected(name, layer.parameters()["weights"])
     return chain(

@@ -467,9 +467,9 @@ def test_a_task_without_features_is_refused(recipe: Callable[..., Graph]) -> Non
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"arch_type": "tabm_mini"}, "arch_type='tabm_mini' is not known"),
-        ({"num_embeddings": "periodical"}, "num_embeddings='periodical' is not known"),
-        ({"scaling": "log"}, "scaling='log' is not known"),
+        ({"arch_type": "tabm_mini"}, "cannot take arch_type='tabm_mini'"),
+        ({"num_embeddings": "periodical"}, "cannot take num_embeddings='periodical'"),
+        ({"scaling": "log"}, "cannot take scaling='log'"),
         ({"arch_type": "tabm-packed", "start_scaling_init": "normal"}, "no vectors to start"),
         ({"num_embeddings": "periodic", "embedding": {"n_bins": 3}}, "n_bins"),
     ],
