@@ -34,6 +34,18 @@ def test_a_wrong_parameter_of_it_gets_the_same_errors():
     assert "Did you mean 'omega'?" in done.stderr
 
 
+def test_a_recipe_of_another_package_trains_by_its_name():
+    code = """
+from mlgraph import Task, recipe, recipes, tune
+task = Task({"x": [0.0, 1.0, 2.0, 3.0], "y": [0.0, 1.0, 0.0, 1.0]}, target="y")
+graph = recipe("siren", task, n_blocks=1, epochs=2, progress=False)
+print(len(graph.fit(task, seed=1).predict(task)), "siren" in recipes()["key"].to_pylist())
+print(*recipe("siren", task, d_block=tune(8, 64)).search_space())
+"""
+    done = run(code, PLUGIN)
+    assert done.stdout.split() == ["4", "True", "block__linear__out_features"], done.stderr
+
+
 def test_a_broken_package_takes_nothing_else_down_and_is_named(tmp_path):
     info = tmp_path / "broken-1.0.dist-info"
     info.mkdir()

@@ -1,1 +1,1 @@
-"""A third party's package: one layer in one file, found through an entry point."""
+"""A third party's package: a layer and a recipe, found through an entry point."""
