@@ -33,6 +33,7 @@ from mlgraph.store.load import load
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.find_lr import find_lr
 from mlgraph.train.callbacks.known import callback
+from mlgraph.train.metric import metric
 from mlgraph.train.sampler import Sampler, sampler
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "load",
     "load_weights",
     "materialize",
+    "metric",
     "nn",
     "nodes",
     "param",

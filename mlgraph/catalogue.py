@@ -15,6 +15,7 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from inspect import isfunction
 from types import MappingProxyType, ModuleType
@@ -22,12 +23,12 @@ from typing import Any
 
 import attrs
 
-from mlgraph.core.base import is_concrete
+from mlgraph.core.base import NodeBase, is_concrete
 from mlgraph.core.graph import Graph
 from mlgraph.core.lookup import subclasses, unfinished
 from mlgraph.core.node import Node
 from mlgraph.core.port import Port
-from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean
+from mlgraph.errors import GraphError, MLGraphError, UnknownKeyError, did_you_mean, listing
 
 GROUP = "mlgraph.nodes"
 KEY = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -139,6 +140,7 @@ def find(key: str) -> tuple[type[Node], str | None]:
     """
     known = catalogue().offers
     if key in known:
+        _refuse_second(known[key])
         return known[key].node, None
     own = _user_classes()
     if key in own:
@@ -248,6 +250,37 @@ def _refuse_double_recipes(
                 f"{provider} and {owners[key]} both offer the recipe {key!r}.",
                 mend="one of the recipes must have another name",
             )
+
+
+def _refuse_second(offer: Offer) -> None:
+    """Refuse a key that a class of the script or notebook has as well: which one is meant?"""
+    for value in [*vars(sys.modules["__main__"]).values()]:
+        own = getattr(value, "node", None) if isfunction(value) else value  # that of ``@layer``
+        if isinstance(own, type) and own is not offer.node and issubclass(own, Node):
+            if own.key == offer.node.key and own.__module__ == "__main__":
+                raise _hidden(offer, own)
+
+
+def refuse_hidden(node: NodeBase) -> None:
+    """Refuse a node whose key means another class: a file could not tell which one it is.
+
+    Raises:
+        GraphError: It is such a node.
+
+    >>> refuse_hidden(po("nop"))
+    """
+    offer = catalogue().offers.get(node.key)
+    if offer is not None and offer.node is not type(node):
+        raise _hidden(offer, type(node))
+
+
+def _hidden(offer: Offer, own: type[Any]) -> GraphError:
+    return GraphError(
+        f"Two nodes have the key {offer.node.key!r}.",
+        where=f"class {own.__qualname__!r}",
+        why=f"one is the {offer.node.__name__} of {offer.provider}",
+        mend='give the class another name, or key = "..."',
+    )
 
 
 def _user_classes() -> dict[str, type[Node]]:

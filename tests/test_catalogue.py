@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import torch
 
 import mlgraph
 from mlgraph import Layer, nn, nodes, po
@@ -248,9 +249,9 @@ def test_a_class_that_was_refused_is_not_found() -> None:
     kept = []
     for base, body in ((Layer, "build"), (MyOwnToy, "__init__")):
         with pytest.raises(MLGraphError) as refused:
-            type("Refused", (base,), {body: lambda self: None})
+            type("TurnedDown", (base,), {body: lambda self: None})
         kept.append(refused)  # and with it the class
-    for ask in (lambda: nn("refused"), lambda: po("refused"), lambda: nn("layer")):
+    for ask in (lambda: nn("turned_down"), lambda: po("turned_down"), lambda: nn("layer")):
         with pytest.raises(UnknownKeyError, match=r"No node is called '[a-z_]+'\.\n"):
             ask()
     assert type(po("my_own_toy")) is MyOwnToy
@@ -322,3 +323,23 @@ def test_an_unknown_recipe_is_refused_with_a_suggestion() -> None:
 def test_a_package_without_recipes_is_fine(install: Install) -> None:
     install("waves", node("WaveOne"))
     assert "mlp" in catalogue().recipes and catalogue().failures == {}
+
+
+def test_a_class_of_a_script_with_the_key_of_another_node_is_refused(monkeypatch) -> None:
+    body = {"build": lambda self, x: torch.nn.Identity(), "__module__": "__main__"}
+    own = type("Silu", (Layer,), body)
+    monkeypatch.setattr("__main__.Silu", own, raising=False)
+    with pytest.raises(GraphError, match="Two nodes have the key 'nn_silu'") as caught:
+        nn("silu")
+    assert "SiLU of mlgraph" in caught.value.why and "another name" in caught.value.mend
+    monkeypatch.delattr("__main__.Silu")
+    assert type(nn("silu")) is not own
+
+
+def test_a_node_with_the_key_of_another_one_is_not_written(tmp_path) -> None:
+    own = type("Silu", (Layer,), {"build": lambda self, x: torch.nn.Identity()})
+    graph = own() >> nn("head")
+    for write in (graph.to_dict, lambda: graph.save(tmp_path / "graph.mlgraph")):
+        with pytest.raises(GraphError, match="Two nodes have the key 'nn_silu'"):
+            write()
+    assert not list(tmp_path.iterdir())

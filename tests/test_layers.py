@@ -40,6 +40,7 @@ UPWARD = {
     ("mlgraph.core.graph", "_or_nop", "mlgraph.core.route"),
     ("mlgraph.core.graph", "resolved", "mlgraph.core.resolve"),
     ("mlgraph.core.graph", "TYPE_CHECKING", "mlgraph.core.fitted"),
+    ("mlgraph.core.graph", "search_space", "mlgraph.core.resolve"),
     ("mlgraph.core.graph", "fit", "mlgraph.core.run"),
     ("mlgraph.core.graph", "check", "mlgraph.core.run"),
     ("mlgraph.core.fitted", "predict", "mlgraph.core.run"),

@@ -33,7 +33,8 @@ class GraphBase(Structure):
         wiring.refuse_clashes(self._chosen, other._chosen)
         pairs = wiring.pair(self._free[1], other._free[0], other._nodes)
         if pairs is None:
-            raise wiring.count_error(self.outputs, other.inputs)
+            ending = (self._nodes[socket.node].how_to_join for socket in self._free[1])
+            raise wiring.count_error(self.outputs, other.inputs, next(filter(None, ending), ""))
         shift = len(self._nodes)
         for out, into in pairs:
             _refuse_pair(self, out, other, into)

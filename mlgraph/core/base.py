@@ -56,6 +56,7 @@ class NodeBase(Keyed):
         random: Draws random numbers from ``ctx.seed``; part of the memo key.
         trains: Is a trainer: validation data stop here, and ``check`` does not train.
         requires: Packages that must be importable.
+        how_to_join: What to do where its outputs do not pair up with the inputs that follow.
         open_field: Name of a mapping field that takes parameters no field is declared for.
     """
 
@@ -64,6 +65,7 @@ class NodeBase(Keyed):
     random: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
+    how_to_join: ClassVar[str] = ""
     open_field: ClassVar[str | None] = None
     own_fields = ("id", "stem")
 

@@ -33,8 +33,10 @@ def go_on(
     for id in _trainers(fitted, arrived):
         seed = node_seed(fitted.seed, id, "fit")
         has = valid is not None and id in beside
-        known = {"valid": beside.get(id), "has_valid": has, "run_seed": fitted.seed}
-        ctx = Context(id=id, phase="fit", seed=seed, **known)
+        held_here = beside.get(id)
+        ctx = Context(
+            id=id, phase="fit", seed=seed, valid=held_here, has_valid=has, run_seed=fitted.seed
+        )
         node, state = fitted.resolved[id], fitted.states[id]
         states[id] = call(node, "go_on", id, arrived[id], ctx, state, epochs=epochs)
     return attrs.evolve(fitted, states=states, outputs={}, kept={})

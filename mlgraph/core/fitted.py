@@ -82,7 +82,9 @@ class FittedGraph:
 
     def without_training_state(self) -> FittedGraph:
         """The fitted graph without what only ``continue_`` needs; predictions stay the same."""
-        lean = {id: self.states[id].without_training_state() for id in self.trainers()}
+        trained = {id: self.states[id] for id in self.trainers()}
+        networks = {id: state for id, state in trained.items() if _is_network(state)}
+        lean = {id: state.without_training_state() for id, state in networks.items()}
         return attrs.evolve(self, states={**self.states, **lean})
 
     def __getitem__(self, id: str) -> FittedNode:
@@ -104,18 +106,35 @@ class FittedGraph:
             raise GraphError(
                 f"The graph has {len(ids)} trainers, not one.",
                 why=f"they are {listing(ids)}" if ids else "",
-                mend="ask for one by its id: fitted[id].state",
+                mend="ask for one by its id: fitted[id].state"
+                if ids
+                else 'end it with po("torch_model"); what other nodes learned is fitted[id].state',
             )
         return self.states[ids[0]]
+
+    def trained_network(self) -> Any:
+        """The state of the only trainer, where it trained a network.
+
+        Raises:
+            GraphError: It trained something else, or there is not exactly one trainer.
+        """
+        state = self.trained()
+        if not _is_network(state):
+            raise GraphError(
+                f"{self.trainers()[0]!r} has trained a model, but no network.",
+                why=f"what it learned is a {type(state).__name__}",
+                mend="look at it: fitted.trained()",
+            )
+        return state
 
     @property
     def history(self) -> Any:
         """The training history of the only trainer: an Arrow table, one row per epoch."""
-        return self.trained().history
+        return self.trained_network().history
 
     def module(self) -> Any:
         """The trained network of the only trainer, as a fresh ``torch.nn.Module``."""
-        return self.trained().module()
+        return self.trained_network().module()
 
     def save(self, path: Any) -> None:
         """Write the fitted graph to a file, which ``mlgraph.load`` reads; it holds no pickle."""
@@ -165,6 +184,10 @@ class FittedGraph:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, value)
+
+
+def _is_network(state: Any) -> bool:
+    return hasattr(state, "without_training_state")
 
 
 @attrs.frozen

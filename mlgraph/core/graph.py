@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlgraph.core.checked import CheckedGraph
+from mlgraph.core.param import Token
 from mlgraph.core.views import GraphViews
 from mlgraph.errors import GraphError, UnknownAttributeError
 
@@ -79,6 +80,18 @@ class Graph(GraphViews, Composable):
         from mlgraph.core.resolve import resolve
 
         return resolve(self)
+
+    def search_space(self) -> dict[str, Token]:
+        """The tuning tokens by ``<id>__<param>``, without those of paths that no branch takes."""
+        from mlgraph.core.resolve import taken
+
+        ids = taken(self)
+        return {
+            f"{id}__{path}": token
+            for id, node in self.nodes.items()
+            for path, token in node.tokens().items()
+            if id in ids
+        }
 
     # Running ----------------------------------------------------------------------------------
 

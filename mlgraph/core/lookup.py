@@ -7,7 +7,7 @@ from inspect import isabstract
 from typing import Any
 
 from mlgraph.core.param import shown
-from mlgraph.errors import MLGraphError, UnknownKeyError, did_you_mean, listing
+from mlgraph.errors import ConfigError, MLGraphError, UnknownKeyError, did_you_mean, listing
 
 Known = Mapping[str, type[Any]]
 
@@ -33,6 +33,33 @@ def unfinished(base: type[Any], key: str) -> type[Any] | None:
     found = [cls for cls in subclasses(base) if vars(cls).get("key") == key]
     open_ = [cls for cls in found if isabstract(cls) and not cls.__subclasses__()]
     return open_[-1] if open_ else None
+
+
+def refuse_taken(cls: type[Any], base: type[Any], what: str) -> None:
+    """Refuse a class outside mlgraph with the key of one inside: a file could not tell them apart.
+
+    Raises:
+        ConfigError: Names the other class.
+
+    >>> refuse_taken(int, int, "number")
+    """
+    others = (other for other in subclasses(base) if other is not cls and is_ours(other))
+    taken = next((other for other in others if other.key == cls.key), None)
+    if taken is not None:
+        raise ConfigError(
+            f"{cls.__name__} cannot be the {what} {cls.key!r}.",
+            why=f"that is {taken.__name__} already",
+            mend='give the class another name, or key = "..."',
+        )
+
+
+def is_ours(cls: type[Any]) -> bool:
+    """Whether a class is one of mlgraph's.
+
+    >>> is_ours(int)
+    False
+    """
+    return cls.__module__.startswith("mlgraph.")
 
 
 def class_of(

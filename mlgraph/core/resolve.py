@@ -36,6 +36,16 @@ def resolve(graph: Graph) -> Graph:
     return _convert(_cut(_unfolded(graph)), {})
 
 
+def taken(graph: Graph) -> tuple[str, ...]:
+    """The ids of the nodes that are not on a path that no branch takes, macros as they are.
+
+    >>> taken(Graph.empty())
+    ()
+    """
+    dead, _ = _lost(_pin(graph))
+    return tuple(id for index, id in enumerate(graph.ids) if index not in dead)
+
+
 def admit(graph: Graph, given: Mapping[str, Any]) -> Graph:
     """The plain graph for these values at the free inputs: conversions added where they enter.
 
@@ -155,6 +165,11 @@ def _cut(graph: Graph) -> Graph:
     if all(node.active_outputs() is None for node in graph._nodes):
         _check_wiring(graph)
         return graph
+    return _without(graph, *_lost(graph))
+
+
+def _lost(graph: Graph) -> tuple[set[int], set[Wire]]:
+    """The nodes and wires that only paths not taken would feed."""
     dead: set[int] = set()
     lost: set[Wire] = set()
     entering, leaving = _by_end(graph, "target"), _by_end(graph, "source")
@@ -168,7 +183,7 @@ def _cut(graph: Graph) -> Graph:
         active = frozenset() if index in dead else graph._nodes[index].active_outputs()
         if active is not None:
             lost |= {wire for wire in leaving.get(index, ()) if wire.output not in active}
-    return _without(graph, dead, lost)
+    return dead, lost
 
 
 def _by_end(graph: Graph, end: str) -> dict[int, list[Wire]]:

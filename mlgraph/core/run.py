@@ -92,7 +92,9 @@ def check(
     walk.enter(*values)
     walk.run()
     refuse([*found, *walk.problems])
-    return CheckedGraph(resolved, walk.flows, _notes(graph, resolved, walk.states))
+    left = [getattr(value, "left_to_do", "") for value in walk.outputs().values()]
+    notes = (*_notes(graph, resolved, walk.states), *dict.fromkeys(filter(None, left)))
+    return CheckedGraph(resolved, walk.flows, notes)
 
 
 def predict(fitted: FittedGraph, data: Any, *, inputs: Mapping[str, Any] | None) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 
 from mlgraph.core import wiring
 from mlgraph.core.base import NodeBase
-from mlgraph.core.param import Token
 from mlgraph.core.value import canonical, digest, lasting
 from mlgraph.core.wiring import Edge, Socket, Wire
 from mlgraph.errors import GraphError, did_you_mean, listing
@@ -81,14 +80,6 @@ class Structure:
             f"{id}__{name}": value
             for id, node in self.nodes.items()
             for name, value in node.parameters().items()
-        }
-
-    def search_space(self) -> dict[str, Token]:
-        """The tuning tokens by ``<id>__<param>``."""
-        return {
-            f"{id}__{path}": token
-            for id, node in self.nodes.items()
-            for path, token in node.tokens().items()
         }
 
     @functools.cached_property

@@ -176,14 +176,15 @@ def pair(
     return None
 
 
-def count_error(outputs: Sequence[str], inputs: Sequence[str]) -> GraphError:
+def count_error(outputs: Sequence[str], inputs: Sequence[str], hint: str = "") -> GraphError:
     """The error for numbers of outputs and inputs that do not pair up."""
     n, m = len(outputs), len(inputs)
     return GraphError(
         f"{n} output{'s' * (n != 1)} cannot feed {m} input{'s' * (m != 1)}.",
         where=f"{', '.join(outputs) or 'nothing'} -> {', '.join(inputs) or 'nothing'}",
         why="outputs and inputs pair up one to one, one feeds all, or all enter a variadic port",
-        mend='join tasks with po("featureunion"), layers with nn("merge_cat"), '
+        mend=hint
+        or 'join tasks with po("featureunion"), layers with nn("merge_cat"), '
         "or connect ports one by one with graph.connect()",
     )
 

@@ -14,7 +14,7 @@ from mlgraph.core.value import FrozenDict, canonical
 from mlgraph.data.task import Task
 from mlgraph.data.taskspec import TaskSpec
 from mlgraph.data.token import IngressToken
-from mlgraph.errors import DataError, listing
+from mlgraph.errors import DataError, UnknownAttributeError, listing
 
 
 class Feed(FrozenDict):
@@ -47,6 +47,16 @@ class Feed(FrozenDict):
         """A task with the rows, the target and the weights."""
         task: Task = next(iter(self.values()))
         return task
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for attributes that do not exist.
+        if name in ("score", "prob", "response", "truth"):
+            raise UnknownAttributeError(
+                f"What a network is fed has no {name!r}; a prediction has.",
+                why="the graph ends before the network is trained",
+                mend='end it with po("torch_model")',
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def describe(self) -> str:
         """The feed in one phrase."""

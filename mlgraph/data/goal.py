@@ -87,9 +87,15 @@ def with_positive(goal: Goal, positive: Label | None) -> Goal:
         raise ConfigError(
             f"{positive!r} is not a class, so it cannot be the positive one.",
             why=f"the classes are {goal.classes[0]!r} and {goal.classes[1]!r}",
-            mend=did_you_mean(positive, map(str, goal.classes)),
+            mend=_as_class(positive, goal) or did_you_mean(positive, map(str, goal.classes)),
         )
     return attrs.evolve(goal, positive=goal.classes[goal.classes.index(positive)])
+
+
+def _as_class(positive: Label, goal: Goal) -> str:
+    """The class that looks the same."""
+    same = [label for label in goal.classes if str(label) == str(positive)]
+    return f"write positive={same[0]!r}" if same else ""
 
 
 def check_kind(kind: Kind, targets: tuple[str, ...]) -> None:

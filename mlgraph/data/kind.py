@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mlgraph.core.declare import required
 from mlgraph.core.keyed import Keyed
-from mlgraph.core.lookup import class_of, subclasses
+from mlgraph.core.lookup import class_of, is_ours, refuse_taken, subclasses
 from mlgraph.core.param import shown
 from mlgraph.data.answers import Label
 from mlgraph.data.column import Column
@@ -103,14 +103,7 @@ class TaskType(Keyed):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        known = (other for other in _all() if other is not cls and _ours(other))
-        taken = next((other for other in known if other.key == cls.key), None)
-        if taken is not None:
-            raise ConfigError(
-                f"{cls.__name__} cannot be the kind of task {cls.key!r}.",
-                why=f"that is {taken.__name__} already",
-                mend='give the class another name, or key = "..."',
-            )
+        refuse_taken(cls, TaskType, "kind of task")
 
     @classmethod
     def call_name(cls, arguments: str = "") -> str:
@@ -195,7 +188,7 @@ def task_types() -> dict[str, type[TaskType]]:
     made = [cls for cls in _all() if not cls.__name__.startswith("_")]
     found = [cls for cls in made if not inspect.isabstract(cls)]
     # A class that was refused its key may still be in memory: ours come last, and stay.
-    return {cls.key: cls for cls in sorted(found, key=_ours)}
+    return {cls.key: cls for cls in sorted(found, key=is_ours)}
 
 
 def task_type(given: str | TaskType | type[TaskType]) -> TaskType:
@@ -275,7 +268,3 @@ def _made(cls: type[TaskType]) -> TaskType:
 
 def _all() -> Iterator[type[TaskType]]:
     return subclasses(TaskType)
-
-
-def _ours(cls: type[TaskType]) -> bool:
-    return cls.__module__.startswith("mlgraph.")

@@ -86,7 +86,7 @@ def target_names(target: Names) -> tuple[str, ...]:
             f"The target is the name of a column, not a {type((strange or [target])[0]).__name__}."
             if strange
             else "The list of targets is empty.",
-            mend="Pass values together with the table: Task((X, y))."
+            mend=_how_to_name(strange[0])
             if strange
             else "Leave target out for a task without one.",
         )
@@ -94,6 +94,12 @@ def target_names(target: Names) -> tuple[str, ...]:
     if twice:
         raise DataError(f"Target {twice[0]!r} is named twice.", mend="Name every target once.")
     return names
+
+
+def _how_to_name(target: object) -> str:
+    if isinstance(target, (int, np.integer)):
+        return f"Names are strings here: target={str(target)!r}."
+    return "Pass values together with the table: Task((X, y))."
 
 
 def check_weight_role(

@@ -127,8 +127,9 @@ def training_task(
     *,
     kind: str | None = None,
     weights: NDArray[np.float64] | None = None,
+    groups: Any = None,
 ) -> Task:
-    """A task of checked features, target and weights, under names that are free.
+    """A task of checked features, target, weights and groups, under names that are free.
 
     >>> training_task({"y": [1.0, 2.0]}, [0.5, 1.5], kind="regression").target
     'y_2'
@@ -143,6 +144,9 @@ def training_task(
     if weights is not None:
         roles["weight"] = _free("sample_weight", columns)
         columns[roles["weight"]] = weights
+    if groups is not None:
+        roles["group"] = _free("groups", columns)
+        columns[roles["group"]] = np.asarray(groups)
     return Task(columns, **roles, kind=kind)
 
 

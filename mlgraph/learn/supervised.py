@@ -69,13 +69,14 @@ class GraphClassifier(ClassifierMixin, _Supervised):  # type: ignore[misc]
 
     classes_: NDArray[Any]
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit the graph.
 
         Args:
             X: An array, or a data frame; columns of strings and categories keep their types.
             y: A class label per row.
             sample_weight: A weight per row.
+            groups: A group per row: ``validate`` takes whole groups.
 
         Raises:
             DataError: X is a task, or holds lazy tensors: these are for ``graph.fit(task)``.
@@ -89,7 +90,7 @@ class GraphClassifier(ClassifierMixin, _Supervised):  # type: ignore[misc]
         _refuse_one_class(classes)
         weights = row_weights(sample_weight, len(codes))
         labels = task_labels(classes)[codes]
-        task = training_task(table, labels, kind="classification", weights=weights)
+        task = training_task(table, labels, kind="classification", weights=weights, groups=groups)
         fitted = graph.fit(task, valid=self.validate, seed=self._seed())
         self.classes_ = classes
         self._remember(fitted)
@@ -132,13 +133,14 @@ class GraphRegressor(RegressorMixin, _Supervised):  # type: ignore[misc]
     array([4.])
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit the graph.
 
         Args:
             X: An array, or a data frame; columns of strings and categories keep their types.
             y: A quantity per row, or several, ``(rows, targets)``.
             sample_weight: A weight per row.
+            groups: A group per row: ``validate`` takes whole groups.
 
         Raises:
             DataError: X is a task, or holds lazy tensors: these are for ``graph.fit(task)``.
@@ -150,7 +152,7 @@ class GraphRegressor(RegressorMixin, _Supervised):  # type: ignore[misc]
         target = np.asarray(y, dtype=np.float64)
         weights = row_weights(sample_weight, len(target))
         kind = "regression" if target.ndim == 1 else "multitarget"
-        task = training_task(table, target, kind=kind, weights=weights)
+        task = training_task(table, target, kind=kind, weights=weights, groups=groups)
         self._remember(graph.fit(task, valid=self.validate, seed=self._seed()))
         return self
 

@@ -84,7 +84,8 @@ def check_network(graph: Graph, specs: Any, *, task: Task | TaskSpec | None = No
     │ relu                    → (batch, time, 8) float32
     ▼ OUTPUT
     """
-    return graph.check(inputs=_entering(graph, specs, task))
+    found = graph.check(inputs=_entering(graph, specs, task))
+    return attrs.evolve(found, notes=())  # that it is not trained is no news here
 
 
 def initialize(

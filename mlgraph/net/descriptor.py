@@ -135,6 +135,7 @@ class ModelDescriptor:
     optimizer: Any = None
     callbacks: Mapping[str, Any] = attrs.field(factory=dict)
 
+    left_to_do: ClassVar[str] = 'the network is not trained: end it with po("torch_model")'
     applied_as: ClassVar[type] = Feed  # what stands in its place when a graph is applied
     how_to_feed = 'put po("ingress_num") or po("ingress_categ") between them'
     how_to_make = f"give it a Task, which enters by itself: {Task.how_to_make}"

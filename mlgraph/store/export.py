@@ -27,14 +27,14 @@ def to_state_dict(fitted: FittedGraph) -> dict[str, Tensor]:
     >>> list(to_state_dict(fitted))
     ['linear.weight', 'linear.bias']
     """
-    return {name: tensor.clone() for name, tensor in fitted.trained().tensors.items()}
+    return {name: tensor.clone() for name, tensor in fitted.trained_network().tensors.items()}
 
 
 def export_torch(fitted: FittedGraph, path: str | Path) -> None:
     """See ``FittedGraph.export_torch``."""
     from torch import export
 
-    trained = fitted.trained()
+    trained = fitted.trained_network()
     specs = [token.spec for token in trained.descriptor.tokens.values()]
     dims = {name: export.Dim(name) for spec in specs for name in spec.names}
     shapes = tuple(_dynamic(spec, dims) for spec in specs)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlgraph.catalogue import catalogue, find
+from mlgraph.catalogue import catalogue, find, refuse_hidden
 from mlgraph.core import wiring
 from mlgraph.core.base import ID, NodeBase
 from mlgraph.core.declare import required
@@ -30,7 +30,8 @@ def _write_node(writer: Writer, node: NodeBase) -> dict[str, Any]:
 
 def _note_provider(writer: Writer, node: NodeBase) -> None:
     offer = catalogue().offers.get(node.key)
-    if offer is not None and offer.node is type(node):
+    refuse_hidden(node)
+    if offer is not None:
         provider, version = offer.provider, offer.version
     else:
         provider, version = type(node).__module__.partition(".")[0], ""

@@ -53,6 +53,12 @@ def load(path: str | Path, allow: Iterable[Any] = (), *, max_bytes: int = MAX_BY
     ...     load(f"{folder}/fitted.mlgraph").predict(task).column("a").to_pylist()
     [-1.0, 1.0]
     """
+    if Path(path).suffix == ".ckpt":
+        raise StateError(
+            "This is a checkpoint of a training, not a fitted graph.",
+            where=f"file {str(path)!r}",
+            mend="go on from its folder: torch_model(resume=folder), and save what is fitted",
+        )
     names = Names.of(allow)
     with open(path, "rb") as file:
         try:

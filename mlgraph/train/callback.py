@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from mlgraph.core.keyed import Keyed
+from mlgraph.core.lookup import is_ours, refuse_taken
 from mlgraph.core.param import param
 from mlgraph.errors import ConfigError, did_you_mean, listing
 from mlgraph.train.running import EVENTS, PREDICT_EVENTS, Predicting, Running
@@ -57,6 +58,7 @@ class Callback(Keyed):
         _refuse_unknown_hooks(cls)
         _as_fields(cls, ("enabled", "weight"))
         super().__init_subclass__(**kwargs)
+        _refuse_taken_key(cls)
 
     # What a subclass says ---------------------------------------------------------------------
 
@@ -80,6 +82,14 @@ class Callback(Keyed):
         """The parameters without those that every callback has."""
         shared = Callback.field_names()
         return {name: value for name, value in self.parameters().items() if name not in shared}
+
+
+def _refuse_taken_key(cls: type[Callback]) -> None:
+    if not is_ours(cls):
+        from mlgraph.train.callbacks.known import known
+
+        known()  # loads those that come with mlgraph
+        refuse_taken(cls, Callback, "callback")
 
 
 def numbered(ids: Iterable[str]) -> list[str]:

@@ -99,7 +99,8 @@ def loss(given: object) -> Callable[..., Any]:
         raise ConfigError(
             f"{shown(given)} is not a loss.",
             why="a loss is a name, a class of modules, or a function of output and target",
-            mend='write Loss.of("huber", {"delta": 2.0}), or pass the class and its options',
+            mend='write po("torch_loss", "huber", delta=2.0), or in its place the class and its '
+            "options",
         )
     if getattr(given, "__module__", "") == nn.functional.__name__:
         # The function cross_entropy, too, must mean what the task needs.
@@ -128,6 +129,7 @@ def optimizer(given: object) -> Callable[..., Any]:
         raise ConfigError(
             f"{shown(given)} is not an optimizer.",
             why="an optimizer is a name, a class of optimizers, or a function of the parameters",
-            mend='write Optimizer.of("sgd", {"lr": 0.1}), or pass the class and its options',
+            mend='write po("torch_optimizer", "sgd", lr=0.1), or in its place the class and its '
+            "options",
         )
     return given

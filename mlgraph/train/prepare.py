@@ -273,7 +273,7 @@ def watched(
     if greater is None:
         raise ConfigError(
             f"Whether {name!r} should be high or low is not known.",
-            mend="metrics=[metric(f, greater_is_better=True)]",
+            mend="metrics=[mlgraph.metric(f, greater_is_better=True)]",
         )
     return name, greater
 
@@ -327,7 +327,9 @@ def check_weights(module: nn.Module) -> None:
     if not any(weight.requires_grad for weight in module.parameters()):
         raise GraphError(
             "The network has nothing to learn.",
-            why="none of its layers has weights",
+            why="all of its weights are frozen"
+            if any(True for _ in module.parameters())
+            else "none of its layers has weights",
             mend='put nn("head") or nn("linear") before the trainer',
         )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from mlgraph.core.keyed import Keyed
-from mlgraph.core.lookup import class_of, subclasses
+from mlgraph.core.lookup import class_of, is_ours, refuse_taken, subclasses
 from mlgraph.core.param import shown
 from mlgraph.data.batch import Batch
 from mlgraph.errors import ConfigError
@@ -80,6 +80,10 @@ class Sampler(Keyed):
 
     made_by: ClassVar[str] = "sampler"
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_taken_key(cls, Sampler)
+
     @property
     def weighs(self) -> bool:
         """Whether rows come as often as their weights say, so that the loss must not weigh them."""
@@ -111,6 +115,10 @@ class BatchSampler(Keyed):
     """
 
     made_by: ClassVar[str] = "batch_sampler"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_taken_key(cls, BatchSampler)
 
     @abstractmethod
     def length(self, rows: Rows) -> int:
@@ -177,7 +185,9 @@ def known(base: Any) -> Mapping[str, type[Any]]:
     """
     import mlgraph.train.samplers  # noqa: F401  the predefined ones, which need this module
 
-    found = {cls.key: cls for cls in subclasses(base) if not cls.__name__.startswith("_")}
+    # A class that was refused its key may still be in memory: ours come last, and stay.
+    classes = sorted(subclasses(base), key=is_ours)
+    found = {cls.key: cls for cls in classes if not cls.__name__.startswith("_")}
     return {key: found[key] for key in sorted(found)}
 
 
@@ -218,6 +228,12 @@ def _torch(name: str, make: Any) -> Any:
 def _find(key: str, base: Any) -> Any:
     otherwise = "pass a class, or a function of the rows"
     return class_of(key, lambda: known(base), _word(base), otherwise)
+
+
+def _refuse_taken_key(cls: type[Any], base: Any) -> None:
+    if not is_ours(cls):
+        known(base)  # loads those that come with mlgraph
+        refuse_taken(cls, base, _word(base))
 
 
 def _word(base: Any) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from mlgraph.core.base import Context
 from mlgraph.core.files import as_path
+from mlgraph.core.lookup import is_ours
 from mlgraph.core.node import Node
 from mlgraph.core.param import param
 from mlgraph.core.value import FrozenDict
@@ -22,6 +23,8 @@ from mlgraph.errors import ConfigError, listing
 from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback, joined
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
+from mlgraph.train.callbacks.functions import Functions
+from mlgraph.train.callbacks.monitor import monitored
 from mlgraph.train.callbacks.progress import Progress
 from mlgraph.train.checkpoint import Checkpoint, existing, newest_of
 from mlgraph.train.compiled import check_backend
@@ -168,7 +171,7 @@ class Settings(Node):
         counts = class_counts(descriptor.inputs.task, spec)
         device, (metrics, metrics_train, own), folder, *_ = every(
             partial(self._device),
-            partial(self._scored, spec, ctx),
+            partial(self._scored, spec, ctx, descriptor.callbacks.values()),
             partial(self._folder, descriptor.callbacks.values()),
             partial(check_backend, self.compile),
             partial(self._check_applied, descriptor, ctx),
@@ -191,7 +194,7 @@ class Settings(Node):
         return device
 
     def _scored(
-        self, spec: TaskSpec, ctx: Context
+        self, spec: TaskSpec, ctx: Context, given: Iterable[Callback]
     ) -> tuple[Mapping[str, Metric], Mapping[str, Metric], tuple[Callback, ...]]:
         """The metrics, and our own callbacks, one of which may watch a metric."""
         metrics, metrics_train = (
@@ -199,6 +202,15 @@ class Settings(Node):
             for given in (self.metrics, self.metrics_train)
         )
         _refuse_loss({**metrics, **metrics_train})
+        if metrics and self.use_valid and not ctx.has_valid:
+            raise ConfigError(
+                f"{listing(metrics)} cannot be scored: there are no validation data.",
+                where="parameter 'metrics'",
+                mend="pass them, as in graph.fit(task, valid=0.2), or use metrics_train=",
+            )
+        valid = ["valid_loss", *(f"valid_{name}" for name in metrics)]
+        train = ["train_loss", *(f"train_{name}" for name in metrics_train)]
+        _refuse_unscored(given, train + valid * self.validates(ctx))
         own: list[Callback] = [Progress(show=True)] if shows_progress(self.progress) else []
         if self.patience:
             own.insert(0, self._early_stopping(metrics, metrics_train, ctx))
@@ -270,6 +282,16 @@ class Settings(Node):
         row = sum(prod(spec.last(spec.rank - 1)) * spec.dtype.itemsize for spec in specs)
         fitting = min(1024, 2**26 // max(row, 1))
         return self.batch_size_predict or max(self.batch_size, fitting)
+
+
+def _refuse_unscored(callbacks: Iterable[Callback], names: Iterable[str]) -> None:
+    """Refuse a callback that watches a score no epoch will have, where none can add one."""
+    present = [callback for callback in callbacks if callback.enabled]
+    if any(isinstance(c, Functions) or not is_ours(type(c)) for c in present):
+        return
+    for callback in present:
+        if isinstance(name := getattr(callback, "monitor", None), str):
+            monitored(callback, name, dict.fromkeys(names, 0.0))
 
 
 def _refuse_loss(metrics: Mapping[str, Metric]) -> None:

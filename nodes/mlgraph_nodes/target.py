@@ -119,6 +119,10 @@ class TargetTransform(Node):
     inputs = (Port("input", Task),)
     outputs = (Port("fun", TargetInverse), Port("output", Task))
     linear: ClassVar[bool] = False
+    how_to_join = (
+        "put it around the graph that is to learn the new target: from mlgraph_nodes.target "
+        "import with_target, then with_target(graph, node)"
+    )
 
     @abstractmethod
     def learn(self, target: _Floats) -> Any:

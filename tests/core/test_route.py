@@ -214,3 +214,10 @@ def test_twenty_diamonds_in_a_row_cost_no_more_than_their_nodes() -> None:
         graph = graph >> branch({"a": Add(), "b": Nop()}, id=f"b{i}")
     assert graph.fit(0).predict(0) == 20
     assert len(graph.resolved) == 60
+
+
+def test_what_is_left_open_on_a_path_not_taken_is_left_alone() -> None:
+    graph = paths("one").with_params(add__n=tune([1, 2]), add_2__n=tune([3, 4]))
+    assert list(graph.search_space()) == ["add__n"]
+    assert list(graph.with_params(branch__selection="ten").search_space()) == ["add_2__n"]
+    assert graph.with_params(add__n=1).fit(5).outputs

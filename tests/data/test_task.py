@@ -297,3 +297,13 @@ def test_a_view_pickles_only_its_rows() -> None:
     assert len(pickle.dumps(task.take(range(10)))) < 10_000
     assert len(pickle.dumps(task.take([5, 3]))) < 10_000
     assert len(pickle.dumps(task.empty())) < 10_000
+
+
+def test_what_looks_like_the_class_or_the_name_is_told() -> None:
+    data = {"x": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]}
+    with pytest.raises(ConfigError) as caught:
+        Task(data, target="y", kind="classification", positive="1")
+    assert caught.value.mend == "write positive=1"
+    with pytest.raises(DataError) as unnamed:
+        Task(pd.DataFrame(np.ones((4, 3))), target=2)
+    assert "target='2'" in unnamed.value.mend

@@ -12,7 +12,7 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.utils import get_tags
 
-from mlgraph import DataError, Graph, nn, po
+from mlgraph import Callback, DataError, Graph, nn, po
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -265,3 +265,17 @@ def test_estimators_of_scikit_learn_have_one_target(line: Any) -> None:
     assert not get_tags(estimator).target_tags.multi_output
     with pytest.raises(DataError, match="cannot learn this task"):
         estimator.fit(X, np.column_stack([y, y]))
+
+
+def test_groups_are_validated_whole() -> None:
+    seen = []
+
+    class Watching(Callback):
+        def on_train_begin(self, run, state):
+            seen.append((run.batches.rows, run.validation.batches.rows))
+
+    rng = np.random.default_rng(0)
+    X, y, groups = rng.normal(size=(40, 2)), np.arange(40) % 2, np.arange(40) // 20
+    graph = nn("head") >> po("torch_callbacks", [Watching()]) >> po("torch_model", epochs=1)
+    graph.as_classifier(validate=0.3, random_state=1).fit(X, y, groups=groups)
+    assert seen == [(20, 20)]

@@ -339,3 +339,14 @@ def test_a_description_alone_rebuilds_the_module(numbers, described):
 def test_a_layer_in_an_unsupervised_task_may_not_ask_for_its_output_size():
     with pytest.raises(Exception, match="without a target"):
         nn("head").as_graph().fit(Task({"a": [1.0, 2.0]}))
+
+
+def test_a_network_that_nothing_trains_is_noted_by_the_check_and_by_what_it_gives():
+    data = Task({"x": [0.0, 1.0, 2.0], "y": [1.0, 3.0, 5.0]}, target="y")
+    open_ = nn("linear", 4) >> nn("head")
+    assert 'end it with po("torch_model")' in str(open_.check(data))
+    assert "torch_model" not in str(open_.shapes(("batch", 1), task=data))
+    fed = open_.fit(data, seed=1).predict(data)
+    with pytest.raises(AttributeError, match="has no 'score'"):
+        fed.score("rmse")
+    assert not hasattr(fed, "other")

@@ -271,3 +271,9 @@ def test_a_threshold_is_refused_for_labels() -> None:
     given = Prediction.multilabel([0], [[0.2, 0.9]], ["p", "q"])
     with pytest.raises(DataError, match="chooses between classes"):
         Threshold().apply(None, {"input": given}, None)
+
+
+def test_a_target_transformation_in_a_chain_says_how_it_is_used() -> None:
+    with pytest.raises(GraphError, match="2 outputs cannot feed 1 input") as caught:
+        po("scale") >> po("targetscale") >> nn("head")
+    assert "with_target(graph, node)" in caught.value.mend

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from mlgraph import Task, nn, po
 from mlgraph.core.fitted import FittedGraph
@@ -76,3 +77,18 @@ def test_what_torch_cannot_export_is_refused(task: Task, tmp_path: Path) -> None
         fitted.export_torch(tmp_path / "net.pt2")
     assert "node 'torch_model'" in caught.value.where
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_scikit_learn_is_no_network(tmp_path):
+    data = Task({"x": [0.0, 1.0, 2.0, 3.0], "y": ["a", "b", "a", "b"]}, target="y")
+    fitted = (po("scale") >> po("sklearn", LogisticRegression())).fit(data, seed=1)
+    for use in (
+        lambda: fitted.history,
+        fitted.module,
+        fitted.to_state_dict,
+        lambda: fitted.export_torch(tmp_path / "a.pt2"),
+    ):
+        with pytest.raises(GraphError, match="has trained a model, but no network"):
+            use()
+    lean = fitted.without_training_state()
+    assert list(lean.predict(data).response) == list(fitted.predict(data).response)

@@ -386,3 +386,9 @@ def test_what_was_trained_on_a_gpu_opens_without_one(task: Task, tmp_path: Path)
     tensors = found.to_state_dict()
     assert {tensor.device.type for tensor in tensors.values()} == {"cpu"}
     assert all(torch.equal(tensors[n], t) for n, t in fitted.to_state_dict().items())
+
+
+def test_a_checkpoint_is_not_taken_for_a_fitted_graph(tmp_path):
+    with pytest.raises(StateError, match="checkpoint of a training") as caught:
+        mlgraph.load(tmp_path / "epoch-000004.ckpt")
+    assert "resume=folder" in caught.value.mend

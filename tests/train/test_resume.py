@@ -290,3 +290,27 @@ def test_the_path_of_checkpoints_is_a_path(path):
 def test_a_fit_of_no_epochs_has_an_empty_history_by_epoch(tmp_path):
     history = small(tmp_path / "run", epochs=0, resume=None).fit(task(), seed=1).history
     assert history["epoch"].to_pylist() == []
+
+
+def test_metrics_need_validation_data(tmp_path):
+    scored = small(tmp_path / "run", metrics="mae", resume=None)
+    with pytest.raises(ConfigError, match="'mae' cannot be scored") as caught:
+        scored.fit(task(), seed=1)
+    assert "valid=0.2" in caught.value.mend
+    assert "valid_mae" in scored.fit(task(), valid=0.25, seed=1).history.column_names
+    without = small(tmp_path / "none", metrics="mae", resume=None, use_valid=False)
+    assert without.fit(task(), seed=1).history.num_rows == 2
+
+
+@pytest.mark.parametrize("monitor", ["valid_maee", "mae", "train_mae"])
+def test_a_score_that_no_epoch_will_have_is_refused_by_check(monitor, tmp_path):
+    watching = callback("early_stopping", monitor=monitor, greater_is_better=False)
+    graph_ = small(tmp_path / "run", watching, metrics="mae", resume=None)
+    with pytest.raises(ConfigError, match=f"no score '{monitor}' to monitor"):
+        graph_.check(task(), valid=0.25)
+
+    class Adding(Callback):
+        def on_valid_end(self, run, state):
+            run.scores[monitor] = 1.0
+
+    small(tmp_path / "run", watching, Adding(), metrics="mae").fit(task(), valid=0.25, seed=1)

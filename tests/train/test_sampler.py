@@ -360,3 +360,9 @@ def test_samplers_are_values_that_are_saved_with_the_graph(tmp_path):
 
 def test_batch_samplers_may_be_named_by_class():
     assert batch_sampler_of(Pairs) == Pairs()
+
+
+def test_a_sampler_with_the_key_of_another_one_is_refused():
+    with pytest.raises(ConfigError, match="cannot be the sampler 'random'"):
+        type("Random", (Sampler,), {"order": lambda self, rows, generator: None})
+    assert sampler("random").order(range(3), torch.Generator()).shape == (3,)

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlgraph.core.base import ID
-from mlgraph.core.lookup import class_of, subclasses
+from mlgraph.core.lookup import class_of, is_ours, subclasses
 from mlgraph.core.param import shown
 from mlgraph.errors import ConfigError, MLGraphError
 from mlgraph.train.callback import Callback, numbered
 
+_FUNCTION = 'write callback("functions", on_epoch_end=f), where f is a function of the run'
 Named = tuple[tuple[str, Callback], ...]
 
 
@@ -40,7 +41,7 @@ def callback(key: str | type[Callback] | Callback, /, **params: Any) -> Callback
         raise ConfigError(
             f"{shown(key)} is not a callback.",
             why="a callback is a key, a class, or what callback() returns",
-            mend='write callback("early_stopping", patience=5)',
+            mend=_FUNCTION if callable(key) else 'write callback("early_stopping", patience=5)',
         )
     made = class_of(key, known, "callback", "pass a Callback of your own")
     return made.create(params=params)  # type: ignore[no-any-return]
@@ -53,7 +54,8 @@ def known() -> Mapping[str, type[Callback]]:
     'GradClip'
     """
     _load()
-    classes = subclasses(Callback)
+    # A class that was refused its key may still be in memory: ours come last, and stay.
+    classes = sorted(subclasses(Callback), key=is_ours)
     found = {cls.key: cls for cls in classes if cls.key and not cls.__name__.startswith("_")}
     return {key: found[key] for key in sorted(found)}
 
@@ -103,7 +105,8 @@ def _items(given: Any) -> Iterator[tuple[str, Any]]:
         return
     if not isinstance(given, (list, tuple)):
         raise ConfigError(
-            f"{shown(given)} are no callbacks.", mend='give a list: ["early_stopping"]'
+            f"{shown(given)} are no callbacks.",
+            mend=_FUNCTION if callable(given) else 'give a list: ["early_stopping"]',
         )
     pairs = [item if _is_pair(item) else (_key(item), item) for item in given]
     yield from zip(numbered(id for id, _ in pairs), (of for _, of in pairs), strict=True)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from mlgraph import ConfigError, param
+from mlgraph import ConfigError, param, po
 from mlgraph.errors import UnknownKeyError, UnknownParameterError
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.grad_clip import GradClip
@@ -108,3 +108,17 @@ def test_errors_name_the_callback_by_its_id():
     with pytest.raises(ConfigError) as caught:
         named({"clip": "grad_clip"}, {"clip": {"norm": -1.0}})
     assert caught.value.where.startswith("callback 'clip'")
+
+
+def test_a_callback_with_the_key_of_another_one_is_refused():
+    with pytest.raises(ConfigError, match="cannot be the callback 'early_stopping'") as caught:
+        type("EarlyStopping", (Callback,), {})
+    assert "another name" in caught.value.mend
+    assert callback("early_stopping").monitor == "valid_loss"
+
+
+@pytest.mark.parametrize("given", [print, [print]])
+def test_a_function_is_no_callback_and_the_error_says_how_to_make_one(given):
+    with pytest.raises(ConfigError) as caught:
+        po("torch_callbacks", given)
+    assert 'callback("functions", on_epoch_end=f)' in caught.value.mend
