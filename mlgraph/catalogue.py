@@ -311,7 +311,9 @@ def providers() -> tuple[str, ...]:
 
 
 def _unknown(key: str, known: list[str]) -> MLGraphError:
-    hint = did_you_mean(key, known) or did_you_mean(f"nn_{key}", known)
+    plain = key.removeprefix("nn_")
+    hint = f'write recipe("{plain}", task): it is a recipe' * (plain in catalogue().recipes)
+    hint = hint or did_you_mean(key, known) or did_you_mean(f"nn_{key}", known)
     return UnknownKeyError(
         f"No node is called {key!r}.",
         why="; ".join([f"{len(known)} nodes are installed", *providers()]),

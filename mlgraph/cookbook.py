@@ -63,7 +63,9 @@ def _no_recipe(key: object, known: Mapping[str, Callable[..., Graph]]) -> Unknow
     return UnknownKeyError(
         f"No recipe is called {key!r}.",
         why="; ".join([f"there are {listing(sorted(known))}", *providers()]),
-        mend=did_you_mean(key, known) or "mlgraph.recipes() lists them all",
+        mend=f"write po({key!r}): it is a node"
+        if isinstance(key, str) and key in catalogue().offers
+        else did_you_mean(key, known) or "mlgraph.recipes() lists them all",
     )
 
 

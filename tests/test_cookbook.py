@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlgraph import ConfigError, Task, recipe, recipes
+from mlgraph import ConfigError, Task, nn, po, recipe, recipes
 from mlgraph.catalogue import catalogue
 from mlgraph.errors import UnknownKeyError, UnknownParameterError
 
@@ -104,3 +104,13 @@ def test_two_other_packages_cannot_share_a_name_either(install: Callable[..., No
     install("aaa", "", {"recipes": WAVES})
     install("bbb", "", {"recipes": WAVES})
     assert "bbb and aaa both offer the recipe 'wave_net'" in catalogue().failures["bbb"]
+
+
+def test_a_recipe_is_not_found_among_nodes_but_named_and_a_node_among_recipes() -> None:
+    for ask in (lambda: po("mlp"), lambda: nn("mlp")):
+        with pytest.raises(UnknownKeyError) as caught:
+            ask()
+        assert caught.value.mend == 'write recipe("mlp", task): it is a recipe'
+    with pytest.raises(UnknownKeyError) as caught:
+        recipe("scale")
+    assert "po('scale')" in caught.value.mend

@@ -116,9 +116,8 @@ def to_fit(
 
 def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
     """New data by free input of the resolved graph, in the form of what was fitted on."""
-    values = _entering(entrances(fitted.graph, fitted.resolved), given)
-    values = _spread(fitted.resolved, values)
-    values = {name: _modelled(fitted, name, value) for name, value in values.items()}
+    raw = _arrived(fitted, given)
+    values = {name: _modelled(fitted, name, value) for name, value in raw.items()}
     _refuse_types(fitted.resolved, values, "apply")
     return values
 
@@ -129,8 +128,8 @@ def to_continue(
     """Training and validation values for a fitted graph, split as when it was fitted."""
     doors = entrances(fitted.graph, fitted.resolved)
     values = to_predict(fitted, given)
-    for name, value in values.items():
-        _refuse_lost(fitted, name, value)
+    for name, value in _arrived(fitted, given).items():
+        _refuse_other_roles(fitted, name, values[name], value)
     train, held, _ = _split(values, _by_door(fitted.graph, doors, valid), fitted.seed)
     return train, held
 
@@ -254,13 +253,18 @@ def _modelled(fitted: FittedGraph, name: str, value: Any) -> Any:
         raise error.at(f"input {name!r} of the graph") from error.__cause__
 
 
-def _refuse_lost(fitted: FittedGraph, name: str, value: Any) -> None:
-    """Refuse data to learn from that lack what learning depends on, besides the features."""
+def _arrived(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, by free input of the resolved graph."""
+    return _spread(fitted.resolved, _entering(entrances(fitted.graph, fitted.resolved), given))
+
+
+def _refuse_other_roles(fitted: FittedGraph, name: str, value: Any, given: Any) -> None:
+    """Refuse data to learn from that differ in what learning depends on, besides the features."""
     prototype = fitted.prototypes.get(name)
-    if prototype is None or not hasattr(prototype, "refuse_lost_roles"):
+    if prototype is None or not hasattr(prototype, "refuse_other_roles"):
         return
     try:
-        prototype.refuse_lost_roles(value)
+        prototype.refuse_other_roles(value, given)
     except MLGraphError as error:
         raise error.at(f"input {name!r} of the graph") from error.__cause__
 

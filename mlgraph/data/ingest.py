@@ -312,5 +312,7 @@ def _no_table(data: Any, why: str = "", mend: str = "") -> DataError:
     return DataError(
         f"A Task cannot be made from {type(data).__name__}.",
         why=why or "a data frame, an Arrow table, columns by name, an array or a path is expected",
-        mend=mend or 'Try a dict of columns: Task({"x": [1.0, 2.0], "y": ["a", "b"]}, target="y").',
+        mend=mend
+        or ("Collect it first: data.collect()." if hasattr(data, "collect") else "")
+        or 'Try a dict of columns: Task({"x": [1.0, 2.0], "y": ["a", "b"]}, target="y").',
     )

@@ -332,15 +332,20 @@ class Task(Frame):
         }
         return self._with(columns=new, row_ids=row_ids, roles=roles)
 
-    def refuse_lost_roles(self, new: Self) -> None:
-        """Refuse a task to learn from that lacks a column with a role here.
+    def refuse_other_roles(self, new: Self, given: Any) -> None:
+        """Refuse a task to learn from in which rows are weighed, grouped or ordered otherwise.
+
+        Args:
+            new: The task in the form of this one.
+            given: What it was made of.
 
         Raises:
-            DataError: A column is missing that weighs, groups or orders the rows.
+            DataError: A column is missing that has a role here, or one has a role that none has.
 
         >>> task = Task({"a": [1.0], "w": [2.0]}, weight="w")
-        >>> task.refuse_lost_roles(task.like({"a": [3.0], "w": [1.0]}))
+        >>> task.refuse_other_roles(task.like({"a": [3.0], "w": [1.0]}), None)
         """
+        self._refuse_added_roles(given, ("weight", "group", "stratum"))
         named = {name: role for role, names in self.roles.items() for name in names}
         for name in (name for name in named if name not in new.columns):
             raise DataError(
@@ -351,6 +356,18 @@ class Task(Frame):
             )
 
     # Inside
+
+    def _refuse_added_roles(self, given: Any, roles: Iterable[str]) -> None:
+        """Refuse a task with roles that would be lost in the form of this one."""
+        of = given.roles if isinstance(given, Task) else {}
+        for role, names in ((role, of.get(role)) for role in roles if not self.roles[role]):
+            if names:
+                raise DataError(
+                    f"Column {names[0]!r} would be lost.",
+                    where=f"column {names[0]!r}",
+                    why=f"its role is {role!r}, and the task that it is to be like has none",
+                    mend="leave it out, or fit a task that has one",
+                )
 
     @cached_property
     def _codes(self) -> NDArray[Any]:
@@ -367,6 +384,7 @@ class Task(Frame):
             )
         if len(valid) == 0:
             raise DataError("The task to validate with has no rows.")
+        self._refuse_added_roles(valid, ("weight",))
         return self.like(valid)
 
     def _key(self) -> str:

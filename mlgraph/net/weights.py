@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -120,6 +121,11 @@ def tensors_of(source: Mapping[str, Tensor] | nn.Module | str | Path) -> Mapping
         return source.state_dict()
     if isinstance(source, Mapping):
         return {name: _tensor(name, value) for name, value in source.items()}
+    if not isinstance(source, (str, PathLike)):
+        raise ConfigError(
+            f"A {type(source).__name__} holds no weights by name.",
+            mend="give a module, a dict of tensors or a path; of a fitted graph fitted.module()",
+        )
     path = Path(source)
     reader = _READERS.get(path.suffix)
     if reader is None:

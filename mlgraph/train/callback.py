@@ -8,13 +8,14 @@ runs at once, and saving a run is saving these memories (``mlgraph.train.memory`
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from mlgraph.core.keyed import Keyed
 from mlgraph.core.lookup import is_ours, refuse_taken
-from mlgraph.core.param import param
+from mlgraph.core.param import param, shown
 from mlgraph.errors import ConfigError, did_you_mean, listing
 from mlgraph.train.running import EVENTS, PREDICT_EVENTS, Predicting, Running
 
@@ -210,6 +211,29 @@ def _refuse_unknown_hooks(cls: type[Callback]) -> None:
                 why=f"the events are {listing(known, 30)}",
                 mend=did_you_mean(name, known) or "give the method another name",
             )
+        if name in known and inspect.isfunction(vars(cls)[name]):
+            refuse_arguments(vars(cls)[name], ("self", "run", "state"), f"hook {name!r}")
+
+
+def refuse_arguments(function: Any, given: Sequence[str], what: str) -> None:
+    """Refuse a function that cannot be called with these arguments.
+
+    Raises:
+        ConfigError: It cannot.
+
+    >>> refuse_arguments(print, ("run",), "hook")
+    """
+    try:
+        inspect.signature(function).bind(*given)
+    except ValueError:
+        return  # some functions of C have no signature
+    except TypeError as error:
+        raise ConfigError(
+            f"{shown(function)} cannot be a hook.",
+            where=what,
+            why=f"it is called with {listing(given)}: {error}",
+            mend=f"write def {getattr(function, '__name__', 'f')}({', '.join(given)})",
+        ) from None
 
 
 def _as_fields(cls: type[Callback], names: Sequence[str]) -> None:

@@ -110,6 +110,8 @@ class Loss(Description):
                 why=self._unfit(kind),
                 mend=f"use {default_loss(spec).name!r}" if target else "give the task a target",
             )
+        if self.native and self.name in known.BY_CLASS and kind in known.ALL_KINDS:
+            self._own_weights(spec, None)
 
     def _fits(self, kind: str, spec: Goal) -> bool:
         if kind in known.ALL_KINDS or kind == "unsupervised":
@@ -180,10 +182,13 @@ class Loss(Description):
             return weight
         n_classes = len(spec.classes)
         if n_classes == 2 or (own is not None and (weight is not None or len(own) != n_classes)):
+            n_weights = n_classes if own is None else len(own)
             raise ConfigError(
                 f"The options of loss {self.name!r} do not fit the task.",
                 where=repr(self),
-                why=f"'weight' and 'ignore_index' go by code of more than two classes, "
+                why=f"'weight' has {n_weights} numbers, and the task {n_classes} classes"
+                if n_classes > 2 and n_weights != n_classes
+                else f"'weight' and 'ignore_index' go by code of more than two classes, "
                 f"the task has {n_classes}" + (", and class_weight" if weight is not None else ""),
                 mend="use class_weight instead",
             )

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -307,3 +308,18 @@ def test_what_looks_like_the_class_or_the_name_is_told() -> None:
     with pytest.raises(DataError) as unnamed:
         Task(pd.DataFrame(np.ones((4, 3))), target=2)
     assert "target='2'" in unnamed.value.mend
+
+
+def test_weights_that_would_be_lost_are_refused() -> None:
+    plain = Task({"x": [1.0, 2.0, 3.0, 4.0], "y": [0.0, 1.0, 2.0, 3.0]}, target="y")
+    weighted = plain.with_weight([1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(DataError, match="would be lost") as caught:
+        plain.split(weighted, seed=1)
+    assert "'weight'" in caught.value.why
+    assert len(weighted.split(weighted, seed=1)[1]) == 4
+
+
+def test_a_lazy_frame_is_to_be_collected() -> None:
+    with pytest.raises(DataError) as caught:
+        Task(pl.LazyFrame({"x": [1.0]}))
+    assert "collect()" in caught.value.mend

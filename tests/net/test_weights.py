@@ -169,3 +169,9 @@ def test_arrays_of_numpy_are_weights_and_other_things_are_not():
     with pytest.raises(ConfigError, match=r"'fc.bias' is no tensor"):
         load_weights(module, {"fc.weight": np.zeros((1, 2)), "fc.bias": [0.0]})
     assert module.fc.weight.tolist() == [[7.0, 7.0]]
+
+
+@pytest.mark.parametrize("source", [3, torch.zeros(2), object()])
+def test_what_holds_no_weights_by_name_is_refused(source):
+    with pytest.raises(ConfigError, match="holds no weights by name"):
+        load_weights(tnn.Linear(1, 1), source)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlgraph import ConfigError, StateError, Task, callback, nn, po
+from mlgraph import ConfigError, DataError, StateError, Task, callback, nn, po
 from mlgraph.train.callback import Callback
 from mlgraph.train.callbacks.functions import Functions
 from mlgraph.train.checkpoint import checkpoints, newest_of
@@ -314,3 +314,19 @@ def test_a_score_that_no_epoch_will_have_is_refused_by_check(monitor, tmp_path):
             run.scores[monitor] = 1.0
 
     small(tmp_path / "run", watching, Adding(), metrics="mae").fit(task(), valid=0.25, seed=1)
+
+
+@pytest.mark.parametrize("role", ["weight", "group"])
+def test_going_on_with_a_role_that_would_be_lost_is_refused(role, tmp_path):
+    fitted = small(tmp_path / "run", resume=None, epochs=1).fit(task(), seed=1)
+    columns = {**task().to_pandas().to_dict("list"), "r": np.arange(90)}
+    with pytest.raises(DataError, match="'r' would be lost"):
+        fitted.continue_(Task(columns, target="y", **{role: "r"}), epochs=1)
+
+
+def test_options_of_a_loss_that_do_not_fit_are_found_by_check():
+    data = Task({"x": [1.0, 2.0, 3.0], "y": ["a", "b", "c"]}, target="y")
+    loss = po("torch_loss", "cross_entropy", weight=[1.0, 2.0])
+    with pytest.raises(ConfigError, match="do not fit the task") as caught:
+        (nn("head") >> loss >> po("torch_model")).check(data)
+    assert caught.value.why == "'weight' has 2 numbers, and the task 3 classes"

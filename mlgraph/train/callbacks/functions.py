@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from mlgraph.train.callback import Callback
+from mlgraph.train.callback import Callback, refuse_arguments
 from mlgraph.train.running import Running
 
 Hook = Callable[..., Any] | None
@@ -39,6 +39,11 @@ class Functions(Callback):
     on_predict_begin: Hook = None
     on_predict_batch_end: Hook = None
     on_predict_end: Hook = None
+
+    def validate(self) -> None:
+        for name in self.changed():
+            if callable(function := getattr(self, name)):
+                refuse_arguments(function, ("run",), f"hook {name!r}")
 
     def hook(self, event: str) -> Any:
         function = getattr(self, event)

@@ -122,3 +122,13 @@ def test_a_function_is_no_callback_and_the_error_says_how_to_make_one(given):
     with pytest.raises(ConfigError) as caught:
         po("torch_callbacks", given)
     assert 'callback("functions", on_epoch_end=f)' in caught.value.mend
+
+
+def test_hooks_with_other_arguments_are_refused_where_they_are_written():
+    with pytest.raises(ConfigError, match="cannot be a hook") as caught:
+        type("Odd", (Callback,), {"on_epoch_end": lambda self, run: None})
+    assert "(self, run, state)" in caught.value.mend
+    with pytest.raises(ConfigError, match="cannot be a hook") as caught:
+        callback("functions", on_epoch_end=lambda run, state: None)
+    assert "'run'" in caught.value.why
+    assert callback("functions", on_epoch_end=print).hook("on_epoch_end")
