@@ -27,7 +27,7 @@ from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback
 from mlgraph.train.run import Run
 from mlgraph.train.running import Running
-from mlgraph.train.snapshot import is_steered_otherwise, put_back, taken
+from mlgraph.train.snapshot import content_of, is_steered_otherwise, put_back, taken
 
 FORMAT = 2
 _NAME = re.compile(r"epoch-(\d{6,})(?:-batch-(\d{8,}))?\.ckpt")
@@ -293,7 +293,7 @@ def identity(run: Run, descriptor: ModelDescriptor, loss: Any, optimizer: Any) -
 
 def _named(part: Any) -> str:
     """A part in words, and all of it as a digest: two functions may have one name."""
-    return f"{part!r} {digest(canonical(part))[:8]}"
+    return f"{part!r} {content_of(part)[:8]}".rstrip()
 
 
 def resumed(run: Run, saved: Mapping[str, Any]) -> None:

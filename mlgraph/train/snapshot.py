@@ -109,15 +109,19 @@ def _memory(callback: Callback | None, state: Any) -> dict[str, Any]:
         "key": "" if callback is None else key_of(callback),
         "fixed": {name: [shown(value), digest(canonical(value))] for name, value in fixed.items()},
         "missed": getattr(callback, "missed", False),
-        "is": _content(callback),
+        "is": content_of(callback),
         "state": memory.state_dict(state),
     }
 
 
-def _content(callback: Callback | None) -> str:
-    """All of a callback as a digest, as far as there are words for it."""
+def content_of(part: Any) -> str:
+    """All of a loss, a callback or a sampler as a digest; the empty string if it has none.
+
+    >>> content_of(Callback()) == content_of(Callback(weight=1.0)), content_of(object())
+    (False, '')
+    """
     with suppress(MLGraphError):
-        return digest(canonical(callback))
+        return digest(canonical(part))
     return ""
 
 
