@@ -34,8 +34,8 @@ class Block(Macro):
             one value per copy.
 
     Raises:
-        ConfigError: It is not as many outputs as inputs that are passed from copy to copy, or
-            ``vary`` has another number of values.
+        ConfigError: The outputs of a copy do not feed the inputs of the next as they do in
+            ``>>``, or ``vary`` has another number of values.
 
     >>> from mlgraph_nodes.linear import Linear
     >>> block = Block(block=Linear(id="linear"), n_blocks=2, vary={"linear__out_features": [8, 4]})
@@ -54,10 +54,11 @@ class Block(Macro):
     def validate(self) -> None:
         super().validate()
         inputs, outputs = self.ports()
-        if self.n_blocks != 1 and len(inputs) != len(outputs):
+        feeds = len(inputs) == len(outputs) or (len(outputs) == 1 and self.n_blocks > 0)
+        if self.n_blocks != 1 and not feeds:
             raise self.wrong(
                 f"{listing(self.block.outputs)} cannot feed {listing(self.block.inputs)}",
-                "a graph that is repeated needs as many outputs as inputs",
+                "a graph that is repeated needs as many outputs as inputs, or one that feeds all",
             )
         for path, values in self.vary.items():
             if not isinstance(values, tuple) or len(values) != self.n_blocks:

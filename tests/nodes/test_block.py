@@ -150,12 +150,12 @@ def test_a_variadic_input_stays_variadic() -> None:
     assert names(graph) == ["relu", "tanh", "block.0.merge_sum", "block.1.merge_sum"]
 
 
-def test_a_graph_of_two_inputs_and_one_output_stands_once_only() -> None:
+def test_a_graph_of_two_inputs_and_one_output_stands_at_least_once() -> None:
     two = nn("fn", torch.atan2, inputs=("a", "b"))
-    assert len(nn("block", two, n_blocks=1).ports()[0]) == 2
-    for n_blocks in (0, 2):
-        with pytest.raises(ConfigError, match="as many outputs as inputs"):
-            nn("block", two, n_blocks=n_blocks)
+    for n_blocks in (1, 2):
+        assert len(nn("block", two, n_blocks=n_blocks).ports()[0]) == 2
+    with pytest.raises(ConfigError, match="as many outputs as inputs"):
+        nn("block", two, n_blocks=0)
 
 
 def test_blocks_are_values() -> None:
@@ -223,3 +223,16 @@ def test_unknown_inner_addresses_are_refused_with_the_node() -> None:
     assert caught.value.where == "node 'block'"
     with pytest.raises(UnknownParameterError, match="node 'linear'"):
         block().as_graph().with_params(block__linear__width=3)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 3])
+def test_one_output_feeds_all_inputs_of_the_next_copy(n_blocks: int) -> None:
+    tower = [po("nop"), nn("linear", 3) >> nn("relu")] >> nn("merge_sum")
+    graph = nn("linear", 3) >> nn("block", tower, n_blocks=n_blocks)
+    network = graph.network(("batch", 5), seed=1)
+    x = torch.randn(4, 5)
+    expected = network.linear(x)
+    for number in range(n_blocks):
+        linear = network.get_submodule(f"block.{number}.linear")
+        expected = expected + linear(expected).relu()
+    torch.testing.assert_close(network(x), expected)
