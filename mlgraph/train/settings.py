@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -24,7 +24,7 @@ from mlgraph.net.descriptor import ModelDescriptor
 from mlgraph.train.callback import Callback, joined
 from mlgraph.train.callbacks.early_stopping import EarlyStopping
 from mlgraph.train.callbacks.functions import Functions
-from mlgraph.train.callbacks.monitor import monitored
+from mlgraph.train.callbacks.monitor import monitored, refuse_without_validation
 from mlgraph.train.callbacks.progress import Progress
 from mlgraph.train.checkpoint import Checkpoint, existing, newest_of
 from mlgraph.train.compiled import check_backend
@@ -92,7 +92,8 @@ class Settings(Node):
             CUDA if there are many steps, and not at all where the compiler fails. Any backend of
             torch may be named.
         num_threads: Threads torch computes with on the CPU; None leaves them alone.
-        metrics: Scores on the validation data, by name or as functions, or a dict that names them.
+        metrics: Scores on the validation data, if there are any, by name or as functions, or a
+            dict that names them.
         metrics_train: Scores on the training data, as ``train_<name>``.
         metrics_train_from: ``"running"``: of the outputs as they come in an epoch, which costs
             nothing; ``"clean"``: of a pass in eval mode after an epoch that is evaluated.
@@ -202,15 +203,9 @@ class Settings(Node):
             for given in (self.metrics, self.metrics_train)
         )
         _refuse_loss({**metrics, **metrics_train})
-        if metrics and self.use_valid and not ctx.has_valid:
-            raise ConfigError(
-                f"{listing(metrics)} cannot be scored: there are no validation data.",
-                where="parameter 'metrics'",
-                mend="pass them, as in graph.fit(task, valid=0.2), or use metrics_train=",
-            )
         valid = ["valid_loss", *(f"valid_{name}" for name in metrics)]
         train = ["train_loss", *(f"train_{name}" for name in metrics_train)]
-        _refuse_unscored(given, train + valid * self.validates(ctx))
+        _refuse_unscored(given, train, valid if self.validates(ctx) else [])
         own: list[Callback] = [Progress(show=True)] if shows_progress(self.progress) else []
         if self.patience:
             own.insert(0, self._early_stopping(metrics, metrics_train, ctx))
@@ -284,14 +279,17 @@ class Settings(Node):
         return self.batch_size_predict or max(self.batch_size, fitting)
 
 
-def _refuse_unscored(callbacks: Iterable[Callback], names: Iterable[str]) -> None:
+def _refuse_unscored(
+    callbacks: Iterable[Callback], train: Sequence[str], valid: Sequence[str]
+) -> None:
     """Refuse a callback that watches a score no epoch will have, where none can add one."""
     present = [callback for callback in callbacks if callback.enabled]
     if any(isinstance(c, Functions) or not is_ours(type(c)) for c in present):
         return
     for callback in present:
         if isinstance(name := getattr(callback, "monitor", None), str):
-            monitored(callback, name, dict.fromkeys(names, 0.0))
+            refuse_without_validation(callback, name, bool(valid))
+            monitored(callback, name, dict.fromkeys([*train, *valid], 0.0))
 
 
 def _refuse_loss(metrics: Mapping[str, Metric]) -> None:

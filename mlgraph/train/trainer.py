@@ -21,6 +21,7 @@ from mlgraph.data.batch import Batches
 from mlgraph.data.batching import batched, settled
 from mlgraph.data.feed import Feed
 from mlgraph.data.prediction import Prediction
+from mlgraph.errors import listing
 from mlgraph.net.descriptor import ModelDescriptor, Unfinished
 from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.tensor.stream import forked
@@ -149,6 +150,8 @@ class Trainer(Settings):
             notes.append(f"the loss is {setup.loss!r}")
         if descriptor.optimizer is None:
             notes.append(f"the optimizer is {setup.optimizer!r}")
+        if setup.metrics and not self.validates(ctx):
+            notes.append(f"{listing(setup.metrics)} will not be scored: no validation data")
         return tuple(notes)
 
     def _training_data(self, descriptor: ModelDescriptor, ctx: Context) -> Batches:

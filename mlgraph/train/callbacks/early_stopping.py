@@ -69,7 +69,7 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self, run: Running, state: Best) -> None:
         """Go on where an earlier run was saved; it may have come to its end."""
-        refuse_without_validation(self, self.monitor, run)
+        refuse_without_validation(self, self.monitor, run.validation is not None)
         if state.epoch:
             run.best_epoch = state.epoch
         if run.is_continued and state.waited >= self.patience:

@@ -81,7 +81,7 @@ class _Plateau(Schedule):
 
     def on_train_begin(self, run: Running, state: Scheduling) -> None:
         """See whether there will be scores."""
-        refuse_without_validation(self, self.monitor, run)
+        refuse_without_validation(self, self.monitor, run.validation is not None)
 
     def advance(self, scheduler: Any) -> None:
         scheduler.step(0.0)

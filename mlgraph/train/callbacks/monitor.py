@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from mlgraph.errors import ConfigError, did_you_mean, listing
 from mlgraph.train.callback import Callback
 from mlgraph.train.formula import TABLE
-from mlgraph.train.running import Running
 
 
 def is_greater_better(monitor: str) -> bool | None:
@@ -49,13 +48,15 @@ def refuse_direction(
         )
 
 
-def refuse_without_validation(callback: Callback, monitor: str, run: Running) -> None:
+def refuse_without_validation(callback: Callback, monitor: str, validates: bool) -> None:
     """Refuse to watch a score that no epoch will have.
 
     Raises:
         ConfigError: There are no validation data, and it is none of training data.
+
+    >>> refuse_without_validation(Callback(), "train_loss", False)
     """
-    if run.validation is None and not monitor.startswith("train_"):
+    if not validates and not monitor.startswith("train_"):
         raise ConfigError(
             f"{callback.call_name()} needs validation data, and there are none.",
             mend="graph.fit(task, valid=0.2)",
