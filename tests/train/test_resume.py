@@ -327,3 +327,16 @@ def test_options_of_a_loss_that_do_not_fit_are_found_by_check():
     with pytest.raises(ConfigError, match="do not fit the task") as caught:
         (nn("head") >> loss >> po("torch_model")).check(data)
     assert caught.value.why == "'weight' has 2 numbers, and the task 3 classes"
+
+
+def test_equal_fits_are_equal_wherever_they_are_saved(tmp_path):
+    def ended(place: str):
+        log = callback("csv_log", path=tmp_path / f"{place}.csv")
+        graph_ = small(tmp_path / place, log, callback("ema", decay=0.9), resume=None)
+        return graph_.fit(task(), seed=1).trained().ended["callbacks"]
+
+    one, other = ended("one"), ended("other")
+    assert {id: found["is"] for id, found in one.items()} == {
+        id: found["is"] for id, found in other.items()
+    }
+    assert one["ema"]["is"] and not one["checkpoint"]["is"]
