@@ -152,6 +152,15 @@ def direct(network: nn.Module) -> Callable[..., torch.Tensor]:
     return partial(type(network).forward, _children(network))
 
 
+def unhooked(module: nn.Module) -> Callable[..., torch.Tensor]:
+    """What a module computes, without the search for hooks; the module itself if it has some.
+
+    >>> unhooked(nn.MSELoss())(torch.ones(2), torch.zeros(2))
+    tensor(1.)
+    """
+    return module if _has_hooks(module) else module.forward
+
+
 def _has_hooks(module: nn.Module) -> bool:
     kinds = ("forward_pre", "forward", "backward_pre", "backward")
     return any(getattr(module, f"_{kind}_hooks") for kind in kinds)

@@ -66,4 +66,5 @@ def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
             why=f"it returned a {type(found).__name__}",
             mend="return Prediction.regression(task.row_ids, ...) or another of its kinds",
         )
-    return found if found.metrics else attrs.evolve(found, metrics=spec.type.metrics)
+    usual = spec.type.metrics
+    return found if found.metrics or not usual else attrs.evolve(found, metrics=usual)

@@ -35,6 +35,8 @@ KINDS = CLASSES | REGRESSION | TARGETS | LABELS | QUANTILE | NORMAL
 class Formula:
     """A function of ``sklearn.metrics`` by name, or one of this module, with its options.
 
+    It takes finite numbers; nobody looks again.
+
     Args:
         function: The name, or the function.
         options: Its further arguments.
@@ -52,7 +54,7 @@ class Formula:
 
     def __call__(self, truth: Array, guess: Array, **weights: Any) -> float:
         function = self.function_()
-        with _unvalidated(function):
+        with _unchecked(function):
             return self.sign * float(function(truth, guess, **self.options, **weights))
 
     def function_(self) -> Callable[..., Any]:
@@ -65,13 +67,15 @@ class Formula:
         return found
 
 
-def _unvalidated(function: Callable[..., Any]) -> AbstractContextManager[None]:
-    """scikit-learn need not look at parameters: they are those of the table."""
+def _unchecked(function: Callable[..., Any]) -> AbstractContextManager[None]:
+    """scikit-learn need not look: parameters are those of the table, numbers are finite."""
     if not function.__module__.startswith("sklearn."):
         return nullcontext()
     from sklearn import config_context
 
-    context: AbstractContextManager[None] = config_context(skip_parameter_validation=True)
+    context: AbstractContextManager[None] = config_context(
+        skip_parameter_validation=True, assume_finite=True
+    )
     return context
 
 

@@ -22,7 +22,6 @@ class CtrlC:
 
     def __init__(self) -> None:
         self.count = 0
-        self.is_heard = False
         self._waits = False
         self._is_due = False
         self._patience: float | None = None
@@ -36,7 +35,6 @@ class CtrlC:
             yield self
             return
         signal.signal(signal.SIGINT, self._hear)
-        self.is_heard = True
         try:
             yield self
         finally:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from mlgraph.core.entry import node_seed
 from mlgraph.data.batch import Batches, with_rows
 from mlgraph.errors import DataError
-from mlgraph.net.network import direct
+from mlgraph.net.network import direct, unhooked
 from mlgraph.train.callback import Callback, bound, predicting, with_ids
 from mlgraph.train.further import ended
 from mlgraph.train.gathered import Gathered, check_rows
@@ -150,7 +150,7 @@ def _epochs(run: Run, events: Mapping[str, Any], ctrl_c: CtrlC) -> None:
                 _epoch(run, events)
             with ctrl_c.deferred():
                 _end_epoch(run, events)
-                if complete.seconds >= SHORT or not ctrl_c.is_heard:
+                if complete.seconds >= SHORT:
                     complete.keep(run)
             ctrl_c.raise_if_due()
     except KeyboardInterrupt:
@@ -190,7 +190,8 @@ def _end_epoch(run: Run, events: Mapping[str, Any]) -> None:
 def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
     """One pass over the data, or the rest of one; the mean loss."""
     forward = listening(run.forward or direct(run.network), run)
-    objective, optimizer, differentiate = run.objective, run.optimizer, run.steps.backward()
+    objective, optimizer = unhooked(run.objective), run.optimizer
+    differentiate = run.steps.backward()
     begin, backward, end = (
         events[name] for name in ("on_batch_begin", "on_after_backward", "on_batch_end")
     )
@@ -207,7 +208,7 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
             optimizer.zero_grad()
             learned = False
         _emit(begin)
-        if rows := len(batch.inputs[0]):
+        if rows := batch.inputs[0].shape[0]:
             learned = True
             output = forward(*batch.inputs)
             if rows == 1:
@@ -215,7 +216,7 @@ def _train_epoch(run: Run, events: Mapping[str, Any]) -> float:
             if batch.weights is None:
                 loss = objective(output, batch.target)
             else:
-                loss = objective.weighted(output, batch.target, batch.weights)
+                loss = run.objective.weighted(output, batch.target, batch.weights)
             losses.add(loss.detach())
             differentiate(loss if shares is None else loss * shares[run.step - 1])
         else:  # none of its rows can be read; it counts as a batch of no rows

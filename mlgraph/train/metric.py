@@ -59,7 +59,8 @@ class Metric:
         """The value for this prediction, weighted by its row weights.
 
         Raises:
-            DataError: Truth or probabilities are missing, or a class the metric needs is absent.
+            DataError: Truth or probabilities are missing or not finite, or a class the metric
+                needs is absent.
         """
         truth = _known_truth(prediction)
         if isinstance(self.fn, Formula):
@@ -90,12 +91,15 @@ class Metric:
             _check_present(self.name, codes, classes)
         if self.needs == "response":
             return formula(codes, _codes(prediction.response, classes), **weights)
-        return formula(codes, self._guess(prediction)[:, order], **weights)
+        guess = self._guess(prediction)
+        _check_finite(self.name, guess)
+        return formula(codes, guess[:, order], **weights)
 
     def _of_numbers(
         self, formula: Formula, prediction: Prediction, truth: Array, weights: Mapping[str, Any]
     ) -> float:
         guess = self._guess(prediction)
+        _check_finite(self.name, truth, guess)
         if prediction.kind == "multilabel":
             truth = truth.astype(np.int64)
             guess = guess.astype(np.int64) if self.needs == "response" else guess
@@ -323,6 +327,20 @@ def _known_truth(prediction: Prediction) -> Array:
             mend="score only the rows whose target is known",
         )
     return truth
+
+
+def _check_finite(name: str, *values: Any) -> None:
+    for value in values:
+        parts = value.values() if isinstance(value, Mapping) else value
+        numbers = parts if isinstance(parts, np.ndarray) else np.stack([*parts])
+        finite = np.isfinite(numbers) if numbers.dtype.kind == "f" else np.True_
+        if not finite.all():
+            raise DataError(
+                f"Metric {name!r} is not defined for numbers that are not finite.",
+                why=f"{np.size(finite) - np.count_nonzero(finite)} of {np.size(finite)} are NaN "
+                "or infinite",
+                mend="score the rows of which truth and prediction are known",
+            )
 
 
 def _missing(truth: Array) -> NDArray[np.bool_]:

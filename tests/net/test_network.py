@@ -13,7 +13,7 @@ from mlgraph import Task, nn, po, sel
 from mlgraph.core.node import Node
 from mlgraph.data.token import NumericToken
 from mlgraph.net.descriptor import Call, ModelDescriptor, Source, merged
-from mlgraph.net.network import direct, load_tensors, n_parameters, network
+from mlgraph.net.network import direct, load_tensors, n_parameters, network, unhooked
 from mlgraph.tensor.spec import TensorSpec
 
 
@@ -62,6 +62,13 @@ def test_hooks_of_the_network_are_not_passed_over(kind, numbers, described):
 def test_another_kind_of_module_is_called_as_it_is():
     module = tnn.Linear(2, 1)
     assert direct(module) is module
+
+
+def test_another_module_without_hooks_is_only_its_forward():
+    loss = tnn.MSELoss()
+    assert unhooked(loss) == loss.forward
+    loss.register_forward_hook(lambda *_: None)
+    assert unhooked(loss) is loss
 
 
 # Names

@@ -279,6 +279,21 @@ def test_a_handler_of_somebody_else_is_left_alone():
     assert heard == [signal.SIGINT] and fitted.trained().epochs == 9
 
 
+@pytest.mark.parametrize(("short", "epochs"), [(0.0, 3), (1e9, 0)])
+def test_where_somebody_else_hears_it_the_last_copy_is_what_is_left(short, epochs, monkeypatch):
+    monkeypatch.setattr(loop, "SHORT", short)
+    before = signal.signal(signal.SIGINT, interrupting)
+    try:
+        stopped = graph(pressing("on_batch_begin")).fit(task(), valid=0.25, seed=3)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stopped.trained().interrupted and stopped.trained().epochs == epochs
+
+
+def interrupting(number, frame):
+    raise KeyboardInterrupt
+
+
 def test_in_another_thread_nothing_is_heard_and_the_training_works():
     found = []
     run = threading.Thread(target=lambda: found.append(graph().fit(task(), valid=0.25, seed=3)))

@@ -347,6 +347,26 @@ def test_rows_without_truth_are_counted_and_refused() -> None:
         score(labels, "roc_auc")
 
 
+NORMAL = Prediction.regression([0, 1], [np.nan, 1.0], [1.0, 1.0], se=[1.0, 1.0])
+QUANTILES = {0.1: [0.0, 0.0], 0.9: [np.inf, 2.0]}
+LEVELS = Prediction.regression([0, 1], [1.0, 1.0], [1.0, 1.0], quantiles=QUANTILES)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "name", "count"),
+    [
+        (Prediction.regression([0, 1], [np.nan, 1.0], [1.0, 1.0]), "rmse", "1 of 2"),
+        (Prediction.regression([0, 1], [1.0, 1.0], [-np.inf, 1.0]), "r2", "1 of 2"),
+        (NORMAL, "nll", "1 of 4"),
+        (LEVELS, "pinball", "1 of 4"),
+    ],
+)
+def test_numbers_that_are_not_finite_have_no_score(prediction, name, count) -> None:
+    with pytest.raises(DataError, match="not finite") as raised:
+        score(prediction, name)
+    assert f"{count} are NaN or infinite" in raised.value.why
+
+
 def test_a_metric_of_probabilities_needs_them() -> None:
     labels = np.array(["no", "yes"])
     hard = Prediction(
