@@ -64,7 +64,7 @@ def test_an_unknown_attribute_is_also_an_attribute_error() -> None:
     assert issubclass(UnknownAttributeError, GraphError)
     assert not hasattr(Graph.empty(), "predict")
     with pytest.raises(AttributeError) as caught:
-        Graph.empty().predict  # type: ignore[attr-defined]
+        Graph.empty().predict
     assert type(caught.value).__name__ == "UnknownAttributeError"
 
 

@@ -116,10 +116,7 @@ def to_fit(
 
 def to_predict(fitted: FittedGraph, given: Mapping[str, Any]) -> dict[str, Any]:
     """New data by free input of the resolved graph, in the form of what was fitted on."""
-    raw = _arrived(fitted, given)
-    values = {name: _modelled(fitted, name, value) for name, value in raw.items()}
-    _refuse_types(fitted.resolved, values, "apply")
-    return values
+    return _formed(fitted, _arrived(fitted, given))
 
 
 def to_continue(
@@ -127,8 +124,9 @@ def to_continue(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Training and validation values for a fitted graph, split as when it was fitted."""
     doors = entrances(fitted.graph, fitted.resolved)
-    values = to_predict(fitted, given)
-    for name, value in _arrived(fitted, given).items():
+    raw = _arrived(fitted, given)
+    values = _formed(fitted, raw)
+    for name, value in raw.items():
         _refuse_other_roles(fitted, name, values[name], value)
     train, held, _ = _split(values, _by_door(fitted.graph, doors, valid), fitted.seed)
     return train, held
@@ -240,6 +238,13 @@ def _halves(name: str, value: Any, valid: Any, seed: int) -> tuple[Any, Any]:
         )
     train, held = value.split(valid, seed)
     return train, held
+
+
+def _formed(fitted: FittedGraph, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What arrived, in the form of what was fitted on."""
+    values = {name: _modelled(fitted, name, value) for name, value in raw.items()}
+    _refuse_types(fitted.resolved, values, "apply")
+    return values
 
 
 def _modelled(fitted: FittedGraph, name: str, value: Any) -> Any:

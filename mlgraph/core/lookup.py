@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from inspect import isabstract
-from typing import Any
+from typing import Any, TypeVar
 
 from mlgraph.core.param import shown
 from mlgraph.errors import ConfigError, MLGraphError, UnknownKeyError, did_you_mean, listing
 
-Known = Mapping[str, type[Any]]
+T = TypeVar("T")
 
 
 def subclasses(cls: type[Any]) -> Iterator[type[Any]]:
@@ -64,11 +64,11 @@ def is_ours(cls: type[Any]) -> bool:
 
 def class_of(
     key: object,
-    known: Callable[[], Known],
+    known: Callable[[], Mapping[str, type[T]]],
     what: str,
     otherwise: str = "",
     error: type[MLGraphError] = UnknownKeyError,
-) -> type[Any]:
+) -> type[T]:
     """The class with a key; if it is not known, after loading every provider of nodes.
 
     Args:
@@ -85,7 +85,7 @@ def class_of(
     <class 'int'>
     """
     word = key if isinstance(key, str) else ""
-    found: Known = known()
+    found = known()
     broken: tuple[str, ...] = ()
     if word not in found:
         broken = _load_providers()

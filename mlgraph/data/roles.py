@@ -89,6 +89,42 @@ def unknown_column(name: object, known: Iterable[str], role: str = "") -> Unknow
     )
 
 
+def refuse_added(roles: Roles, given: Roles, which: Iterable[str]) -> None:
+    """Refuse columns that have one of these roles where no column is known to have it.
+
+    Raises:
+        DataError: Names the first of them: it would be lost.
+
+    >>> refuse_added({"weight": ("w",)}, {"weight": ("v",)}, ["weight"])
+    """
+    for role in (role for role in which if given.get(role) and not roles[role]):
+        name = given[role][0]
+        raise DataError(
+            f"Column {name!r} would be lost.",
+            where=f"column {name!r}",
+            why=f"its role is {role!r}, and the task that it is to be like has none",
+            mend="leave it out, or fit a task that has one",
+        )
+
+
+def refuse_lost(roles: Roles, names: Collection[str]) -> None:
+    """Refuse to learn from columns with these names, if one that has a role is not among them.
+
+    Raises:
+        DataError: Names the first that is missing.
+
+    >>> refuse_lost({"weight": ("w",)}, ["w", "y"])
+    """
+    named = {name: role for role, columns in roles.items() for name in columns}
+    for name in (name for name in named if name not in names):
+        raise DataError(
+            f"Column {name!r} is missing.",
+            where=f"column {name!r}",
+            why=f"it has the role {named[name]!r} in the task that was fitted",
+            mend="add it: what is learned depends on it",
+        )
+
+
 def renamed(roles: Roles, new: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The roles after columns were renamed.
 

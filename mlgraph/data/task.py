@@ -23,7 +23,7 @@ from mlgraph.data.ingest import ingest
 from mlgraph.data.lazy.column import forms
 from mlgraph.data.making import check_weight_role, goal_in, new_fields, target_names
 from mlgraph.data.renew import match, match_below, renewed
-from mlgraph.data.roles import Names, reassign
+from mlgraph.data.roles import Names, reassign, refuse_added, refuse_lost
 from mlgraph.data.rowids import check_row_ids
 from mlgraph.data.show import target_lines, types_lines
 from mlgraph.data.splitting import split_rows
@@ -345,29 +345,11 @@ class Task(Frame):
         >>> task = Task({"a": [1.0], "w": [2.0]}, weight="w")
         >>> task.refuse_other_roles(task.like({"a": [3.0], "w": [1.0]}), None)
         """
-        self._refuse_added_roles(given, ("weight", "group", "stratum"))
-        named = {name: role for role, names in self.roles.items() for name in names}
-        for name in (name for name in named if name not in new.columns):
-            raise DataError(
-                f"Column {name!r} is missing.",
-                where=f"column {name!r}",
-                why=f"it has the role {named[name]!r} in the task that was fitted",
-                mend="add it: what is learned depends on it",
-            )
+        if isinstance(given, Task):
+            refuse_added(self.roles, given.roles, ("weight", "group", "stratum"))
+        refuse_lost(self.roles, new.columns)
 
     # Inside
-
-    def _refuse_added_roles(self, given: Any, roles: Iterable[str]) -> None:
-        """Refuse a task with roles that would be lost in the form of this one."""
-        of = given.roles if isinstance(given, Task) else {}
-        for role, names in ((role, of.get(role)) for role in roles if not self.roles[role]):
-            if names:
-                raise DataError(
-                    f"Column {names[0]!r} would be lost.",
-                    where=f"column {names[0]!r}",
-                    why=f"its role is {role!r}, and the task that it is to be like has none",
-                    mend="leave it out, or fit a task that has one",
-                )
 
     @cached_property
     def _codes(self) -> NDArray[Any]:
@@ -384,7 +366,7 @@ class Task(Frame):
             )
         if len(valid) == 0:
             raise DataError("The task to validate with has no rows.")
-        self._refuse_added_roles(valid, ("weight",))
+        refuse_added(self.roles, valid.roles, ("weight",))
         return self.like(valid)
 
     def _key(self) -> str:

@@ -358,7 +358,7 @@ def test_a_node_of_other_ports_or_types_cannot_replace() -> None:
     with pytest.raises(GraphError, match=r"text\.output cannot feed|add\.output cannot feed"):
         graph.replace("add", Text())
     with pytest.raises(GraphError, match="only be replaced by a node"):
-        graph.replace("add", Add() >> Add())  # type: ignore[arg-type]
+        graph.replace("add", Add() >> Add())
 
 
 def test_parameters_are_set_by_their_address() -> None:
@@ -410,7 +410,7 @@ def test_a_graph_cannot_be_changed() -> None:
     with pytest.raises(AttributeError, match="a graph is a value"):
         graph.ids = ()
     with pytest.raises(TypeError):
-        graph.nodes["x"] = Add()  # type: ignore[index]
+        graph.nodes["x"] = Add()
 
 
 def test_a_graph_reads_like_a_mapping_of_its_nodes() -> None:

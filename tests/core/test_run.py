@@ -187,7 +187,7 @@ def test_a_list_in_place_of_a_tuple_is_refused_as_outputs() -> None:
 def test_results_that_break_the_contract_are_refused_by_name(result: Any, first: str) -> None:
     class Given(Add):
         def fit(self, inputs: Mapping[str, Any], ctx: Any) -> tuple[Any, Any]:
-            return result  # type: ignore[no-any-return]
+            return result
 
     with pytest.raises(GraphError) as refused:
         (Add() >> Given() >> Add()).fit(1)

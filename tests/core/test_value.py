@@ -121,7 +121,7 @@ def test_frozen_dicts_that_are_equal_have_equal_hashes() -> None:
 def test_a_frozen_dict_refuses_assignment_and_survives_pickling() -> None:
     frozen = FrozenDict({"a": [1]})
     with pytest.raises(TypeError):
-        frozen["a"] = 2  # type: ignore[index]
+        frozen["a"] = 2
     assert pickle.loads(pickle.dumps(frozen)) == frozen
 
 
@@ -158,7 +158,7 @@ def test_a_function_found_only_under_its_short_name_counts_as_importable() -> No
 
     function = Hidden.relu
     function.__module__ = "short_names"
-    module.relu = function  # type: ignore[attr-defined]
+    module.relu = function
     sys.modules["short_names"] = module
     try:
         assert address(function) == "short_names:relu"

@@ -33,7 +33,7 @@ class Heads(tnn.Module):
 
 
 class Joined(Heads):
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.cat(super().forward(x), dim=1)
 
 

@@ -130,7 +130,7 @@ def test_the_width_of_an_embedding_is_given_at_one_place(width: Any, outer: int 
 
 def test_what_is_no_task_is_refused_before_its_types_are_asked_for() -> None:
     with pytest.raises(DataError, match="got a dict"):
-        tabm({"x": [1.0]}, num_embeddings="periodic")  # type: ignore[arg-type]
+        tabm({"x": [1.0]}, num_embeddings="periodic")
 
 
 # Names
@@ -161,4 +161,4 @@ def test_a_recipe_that_passes_nothing_on_leaves_other_names_to_python() -> None:
 
     assert plain(task(), depth=3)["block"].parameters()["n_blocks"] == 3
     with pytest.raises(TypeError, match="unexpected keyword"):
-        plain(task(), deep=3)  # type: ignore[call-arg]
+        plain(task(), deep=3)

@@ -125,7 +125,7 @@ every_vision = pytest.mark.parametrize("key", VISION)
 
 
 def torchvision_of(key: str) -> Any:
-    name = NODES[key].made_of  # type: ignore[attr-defined]
+    name = NODES[key].made_of
     return getattr(v2, name) if name[0].isupper() else getattr(functional, name)
 
 
@@ -255,7 +255,7 @@ def test_what_comes_out_is_what_the_spec_promises(key: str) -> None:
 
 def rule_varies(key: str) -> bool:
     if key in VISION:
-        return rule(NODES[key].made_of).varies  # type: ignore[attr-defined]
+        return rule(NODES[key].made_of).varies
     return key == "augment_random_choice"  # the one in GIVEN pads or does not
 
 

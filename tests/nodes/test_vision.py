@@ -531,7 +531,7 @@ def test_names_of_the_published_files_of_vit_are_understood(tmp_path: Path) -> N
 
 def test_an_older_mnasnet_that_would_change_the_network_is_refused(tmp_path: Path) -> None:
     old = torchvision.models.MNASNet(1.0).state_dict()
-    old._metadata[""]["version"] = 1  # type: ignore[attr-defined]
+    old._metadata[""]["version"] = 1
     node = layer("mnasnet0_5", saved(old, tmp_path / "mine.pth"))
     with warnings.catch_warnings(), pytest.raises(StateError, match="do not fit mnasnet0_5"):
         warnings.simplefilter("ignore")

@@ -151,7 +151,7 @@ def test_a_module_that_reads_a_value_when_built_is_understood() -> None:
             self.parts = nn.Sequential(nn.Conv1d(4, 5, 3), *(nn.Dropout(rate) for rate in rates))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.parts(x)  # type: ignore[no-any-return]
+            return self.parts(x)
 
     (found,) = infer_outputs(Rates, [TensorSpec(("batch", 4, "time"))], name="rates")
     assert found.shape == ("batch", 5, "rates_2")

@@ -119,7 +119,7 @@ def test_what_fake_tensors_cannot_build_does_not_hide_why_a_huge_module_refused(
 
 def test_what_is_built_must_be_a_module() -> None:
     with pytest.raises(ConfigError, match="not function"):
-        probe(lambda: lambda x: x, [BATCH])  # type: ignore[return-value, arg-type]
+        probe(lambda: lambda x: x, [BATCH])
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")

@@ -52,7 +52,7 @@ def by_scikit_learn(name: str, prediction: Prediction) -> float:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.metrics import get_scorer
 
-    class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    class Classifier(ClassifierMixin, BaseEstimator):
         classes_ = np.arange(len(prediction.classes or ()))
 
         def __sklearn_is_fitted__(self) -> bool:
@@ -64,7 +64,7 @@ def by_scikit_learn(name: str, prediction: Prediction) -> float:
         def predict_proba(self, X: Any) -> Any:
             return prediction.prob
 
-    class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    class Regressor(RegressorMixin, BaseEstimator):
         def predict(self, X: Any) -> Any:
             return prediction.response
 
@@ -274,7 +274,7 @@ def test_what_is_no_metric_is_refused() -> None:
 def test_one_metric_gives_a_number_and_several_a_dict() -> None:
     assert isinstance(score(REGRESSION), float)
     assert isinstance(score(REGRESSION, metric("r2")), float)
-    assert list(score(REGRESSION, ["r2", bias])) == ["r2", "bias"]  # type: ignore[arg-type]
+    assert list(score(REGRESSION, ["r2", bias])) == ["r2", "bias"]
     named = score(MULTI, {"error": lambda t, r: np.mean(t != r), "acc": "accuracy"})
     assert isinstance(named, dict)
     assert named["error"] == pytest.approx(1 - named["acc"])

@@ -293,7 +293,7 @@ def test_descriptions_are_pickled_and_cannot_be_changed() -> None:
     ):
         assert pickle.loads(pickle.dumps(value)) == value
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        default_optimizer().name = "sgd"  # type: ignore[misc]
+        default_optimizer().name = "sgd"
 
 
 def test_a_description_is_printed_with_the_options_that_were_given() -> None:
@@ -594,7 +594,7 @@ def trained(optimizer: Optimizer) -> tuple[torch.optim.Optimizer, list[Tensor]]:
     built = optimizer.build(network.parameters())
     for _ in range(20):
         built.zero_grad()
-        F.mse_loss(network(x), y).backward()  # type: ignore[no-untyped-call]
+        F.mse_loss(network(x), y).backward()
         built.step()
     return built, [p.detach() for p in network.parameters()]
 

@@ -44,7 +44,7 @@ def callback(key: str | type[Callback] | Callback, /, **params: Any) -> Callback
             mend=_FUNCTION if callable(key) else 'write callback("early_stopping", patience=5)',
         )
     made = class_of(key, known, "callback", "pass a Callback of your own")
-    return made.create(params=params)  # type: ignore[no-any-return]
+    return made.create(params=params)
 
 
 def known() -> Mapping[str, type[Callback]]:
