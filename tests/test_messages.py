@@ -161,7 +161,7 @@ def test_raw_data_are_told_how_to_become_a_task():
         """
         scale.input takes a Task, and got a dict.
           where: input 'scale.input' of the graph
-          mend:  make one with Task(data, target="...")
+          mend:  make one with Task(data, target="..."), or Task((X, y))
         """,
     )
 

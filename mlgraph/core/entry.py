@@ -74,6 +74,21 @@ def run_seed(seed: int | None) -> int:
     return int(seed)
 
 
+def refuse_more(graph: Graph, more: tuple[Any, ...]) -> None:
+    """Refuse ``fit(X, y)``: what belongs together is one value.
+
+    Raises:
+        GraphError: Says how to make that value.
+    """
+    if more:
+        wanted = [input_at(graph, name).type_in("fit") for name in graph.inputs[:1]]
+        raise GraphError(
+            f"A graph takes one value for all its inputs, and got {1 + len(more)}.",
+            why="features and their target come as one",
+            mend="".join(str(getattr(kind, "how_to_make", "")) for kind in wanted),
+        )
+
+
 def given_values(graph: Graph, value: Any, inputs: Mapping[str, Any] | None) -> dict[str, Any]:
     """The value of every free input.
 

@@ -98,7 +98,7 @@ class Graph(GraphViews, Composable):
     def fit(
         self,
         task: Any = None,
-        *,
+        *more: Any,
         inputs: Mapping[str, Any] | None = None,
         valid: Any = None,
         seed: int | None = None,
@@ -109,6 +109,7 @@ class Graph(GraphViews, Composable):
 
         Args:
             task: The value for every free input.
+            more: Nothing; features and target are one Task.
             inputs: Values by free input (``"id.port"``), in place of ``task``.
             valid: Validation data: a fraction, row ids, or a Task. Split off before the first
                 node; each fitted node is applied to it.
@@ -119,14 +120,16 @@ class Graph(GraphViews, Composable):
         Raises:
             MLGraphError: Something does not fit; names node and port.
         """
+        from mlgraph.core.entry import refuse_more
         from mlgraph.core.run import fit
 
+        refuse_more(self, more)
         return fit(self, task, inputs=inputs, valid=valid, seed=seed, keep=keep, cache=cache)
 
     def check(
         self,
         task: Any = None,
-        *,
+        *more: Any,
         inputs: Mapping[str, Any] | None = None,
         valid: Any = None,
         seed: int | None = None,
@@ -141,8 +144,10 @@ class Graph(GraphViews, Composable):
         Raises:
             MLGraphError: One error; its ``errors`` are the findings when there are several.
         """
+        from mlgraph.core.entry import refuse_more
         from mlgraph.core.run import check
 
+        refuse_more(self, more)
         return check(self, task, inputs=inputs, valid=valid, seed=seed)
 
     # What it can be turned into ---------------------------------------------------------------

@@ -233,6 +233,8 @@ def _chunked(name: str, values: Any, copy: bool) -> pa.ChunkedArray:
 
 
 def _remedy(values: Any) -> str:
+    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):
+        return "Give a list, also of one row: [1.0]."
     dtype = getattr(values, "dtype", None)
     if str(dtype).startswith("Sparse"):
         return "It is sparse: densify it, with series.sparse.to_dense()."

@@ -63,7 +63,7 @@ class Task(Frame):
       float (1): size [1 missing]
     """
 
-    how_to_make: ClassVar[str] = 'make one with Task(data, target="...")'
+    how_to_make: ClassVar[str] = 'make one with Task(data, target="..."), or Task((X, y))'
 
     goal: Goal = attrs.field(factory=Goal)
 

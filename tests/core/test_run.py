@@ -240,6 +240,15 @@ def test_one_value_and_named_inputs_exclude_each_other() -> None:
             run(1, inputs={"a": 1, "b": 1})
 
 
+def test_features_and_target_are_one_value() -> None:
+    for run in (two_inputs().fit, two_inputs().check):
+        with pytest.raises(GraphError, match="one value for all its inputs, and got 3") as refused:
+            run(1, 2, 3)
+        assert refused.value.why == "features and their target come as one"
+    with pytest.raises(GraphError, match="got 2"):
+        Graph.empty().fit(1, 2)
+
+
 def test_a_free_optional_input_is_not_filled_with_the_value_of_another() -> None:
     graph = Add() & Unbranch()
     assert graph.fit(inputs={"add": 1, "unbranch": 7}).outputs["unbranch.output"] == 7

@@ -387,6 +387,13 @@ def test_columns_that_are_not_of_one_type_are_refused_by_name(data) -> None:
     assert no.value.why
 
 
+@pytest.mark.parametrize("odd", ["word", 3, 2.5, {"a": 1}])
+def test_a_column_that_is_one_value_is_told_to_be_a_list(odd) -> None:
+    with pytest.raises(DataError) as no:
+        Task({"odd": odd})
+    assert no.value.mend == "Give a list, also of one row: [1.0]."
+
+
 def test_integers_beyond_64_bits_are_refused() -> None:
     with pytest.raises(DataError, match="'a' has integers too large"):
         Task({"a": np.array([2**64 - 1], np.uint64)})

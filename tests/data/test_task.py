@@ -277,7 +277,7 @@ def test_a_task_is_a_value() -> None:
         task.goal = None
     assert copy.deepcopy(task) is task
     assert isinstance(hash(task), int)
-    assert Task.how_to_make == 'make one with Task(data, target="...")'
+    assert Task.how_to_make == 'make one with Task(data, target="..."), or Task((X, y))'
 
 
 def test_a_task_survives_pickling_with_its_fingerprint() -> None:
