@@ -13,6 +13,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from torch import nn
+
 from mlgraph.core.keyed import Keyed
 from mlgraph.core.lookup import is_ours, refuse_taken
 from mlgraph.core.param import param, shown
@@ -62,6 +64,13 @@ class Callback(Keyed):
         _refuse_taken_key(cls)
 
     # What a subclass says ---------------------------------------------------------------------
+
+    def check(self, network: nn.Module) -> None:
+        """Refuse a network that it does not fit; in a check its weights have no values.
+
+        Raises:
+            ConfigError: A parameter does not fit the network.
+        """
 
     def start(self, run: Running) -> Any:
         """The memory of this callback for one run: None, or what ``memory.saved`` can save."""

@@ -143,6 +143,8 @@ class Trainer(Settings):
         built = network(descriptor, "meta")
         check_weights(built)
         check_batches(built, len(descriptor.inputs.task), self.batch_size, self.drop_last)
+        present = (callback for callback in setup.callbacks.values() if callback.enabled)
+        every(*(partial(callback.check, built) for callback in present))
         notes = [f"{n_parameters(built):,} parameters"]
         if setup.optimizer.groups:
             notes.append(f"{len(setup.optimizer.parts(built))} groups of weights")

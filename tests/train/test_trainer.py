@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn as tnn
 
-from mlgraph import ConfigError, DataError, MLGraphError, ShapeError, Task, nn, po
+from mlgraph import ConfigError, DataError, MLGraphError, ShapeError, Task, callback, nn, po, sel
 from mlgraph.core.entry import node_seed
 from mlgraph.train.loop import order_seed
 
@@ -291,6 +291,19 @@ def test_check_finds_everything_wrong_with_training_at_once():
     texts = [error.what for error in caught.value.errors]
     assert any("puts out" in text for text in texts)
     assert any("wrong loss" in text for text in texts)
+
+
+def test_check_asks_callbacks_whether_they_fit_the_network():
+    def graph(**options):
+        plan = {"weights": sel.match("heda"), "epoch": 2}
+        frozen = callback("unfreeze", starting_weights=sel.none(), unfreeze=plan, **options)
+        wrong = callback("unfreeze", starting_weights=sel.match("layer"), enabled=False)
+        return nn("head") >> po("torch_callbacks", [frozen, wrong]) >> po("torch_model")
+
+    with pytest.raises(ConfigError, match="chooses no weights") as caught:
+        graph().check(regression_task())
+    assert "'head.weight'" in str(caught.value) and "unfreeze" in caught.value.where
+    graph(enabled=False).check(regression_task())
 
 
 WRONG = {"device": "cuda:99", "metrics": ["mse"], "class_weight": {"nobody": 1.0}}

@@ -81,15 +81,17 @@ class Unfreeze(Callback):
     def fixed(self) -> Mapping[str, Any]:
         return self.own()
 
-    def start(self, run: Running) -> Trainable:
-        # All are looked up now, so that a mistake in the last is not found after days.
+    def check(self, network: nn.Module) -> None:
         for selector in (self.starting_weights, *(row["weights"] for row in self.unfreeze)):
-            self._picked(selector, run)
+            self._picked(selector, network)
+
+    def start(self, run: Running) -> Trainable:
+        self.check(run.network)  # so that a mistake in the last row is not found after days
         return Trainable()
 
     def on_train_begin(self, run: Running, state: Trainable) -> None:
         """Freeze, or go on where an earlier run was saved."""
-        first = self._picked(self.starting_weights, run)
+        first = self._picked(self.starting_weights, run.network)
         self._train(first if state.names is None else state.names, run, state)
 
     def on_epoch_begin(self, run: Running, state: Trainable) -> None:
@@ -115,7 +117,8 @@ class Unfreeze(Callback):
     def _unfreeze(self, unit: str, now: int, run: Running, state: Trainable) -> None:
         for row in self.unfreeze:
             if row.get(unit) == now:
-                self._train({*(state.names or ()), *self._picked(row["weights"], run)}, run, state)
+                joining = self._picked(row["weights"], run.network)
+                self._train({*(state.names or ()), *joining}, run, state)
 
     def _train(self, names: Iterable[str], run: Running, state: Trainable) -> None:
         """Train these weights, and no others."""
@@ -126,8 +129,8 @@ class Unfreeze(Callback):
             module.train()
         state.held = list(_frozen(run.network)) if self.frozen == "eval" else []
 
-    def _picked(self, selector: Selector, run: Running) -> tuple[str, ...]:
-        return chosen(selector, run.network, repr(self))
+    def _picked(self, selector: Selector, network: nn.Module) -> tuple[str, ...]:
+        return chosen(selector, network, repr(self))
 
 
 def _train_only(run: Running, names: Collection[str]) -> None:
