@@ -82,6 +82,7 @@ class Metric:
 
     def _computed(self, formula: Formula, prediction: Prediction, truth: Array) -> float:
         weights = _weights_for(formula.function_(), prediction)
+        _check_finite(self.name, *weights.values())
         if prediction.kind != "classification":
             return self._of_numbers(formula, prediction, truth, weights)
         order = _order(prediction)

@@ -359,6 +359,16 @@ LEVELS = Prediction.regression([0, 1], [1.0, 1.0], [1.0, 1.0], quantiles=QUANTIL
         (Prediction.regression([0, 1], [1.0, 1.0], [-np.inf, 1.0]), "r2", "1 of 2"),
         (NORMAL, "nll", "1 of 4"),
         (LEVELS, "pinball", "1 of 4"),
+        (
+            Prediction.regression([0, 1], [1.0, 1.0], [1.0, 1.0], weights=[1, np.nan]),
+            "mae",
+            "1 of 2",
+        ),
+        (
+            Prediction.classification([0], [[0.5, 0.5]], (0, 1), [1], weights=[np.inf]),
+            "accuracy",
+            "1 of 1",
+        ),
     ],
 )
 def test_numbers_that_are_not_finite_have_no_score(prediction, name, count) -> None:
