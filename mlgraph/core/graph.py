@@ -120,11 +120,9 @@ class Graph(GraphViews, Composable):
         Raises:
             MLGraphError: Something does not fit; names node and port.
         """
-        from mlgraph.core.entry import refuse_more
         from mlgraph.core.run import fit
 
-        refuse_more(self, more)
-        return fit(self, task, inputs=inputs, valid=valid, seed=seed, keep=keep, cache=cache)
+        return fit(self, task, *more, inputs=inputs, valid=valid, seed=seed, keep=keep, cache=cache)
 
     def check(
         self,
@@ -144,11 +142,9 @@ class Graph(GraphViews, Composable):
         Raises:
             MLGraphError: One error; its ``errors`` are the findings when there are several.
         """
-        from mlgraph.core.entry import refuse_more
         from mlgraph.core.run import check
 
-        refuse_more(self, more)
-        return check(self, task, inputs=inputs, valid=valid, seed=seed)
+        return check(self, task, *more, inputs=inputs, valid=valid, seed=seed)
 
     # What it can be turned into ---------------------------------------------------------------
 

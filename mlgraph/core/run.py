@@ -25,6 +25,7 @@ from mlgraph.core.entry import (
     output_at,
     problems,
     refuse,
+    refuse_more,
     run_seed,
     split_address,
     to_fit,
@@ -41,7 +42,7 @@ from mlgraph.errors import MLGraphError, together
 def fit(
     graph: Graph,
     task: Any,
-    *,
+    *more: Any,
     inputs: Mapping[str, Any] | None,
     valid: Any,
     seed: int | None,
@@ -49,6 +50,7 @@ def fit(
     cache: Any,
 ) -> FittedGraph:
     """See ``Graph.fit``."""
+    refuse_more(graph, more)
     refuse(problems(graph))
     seed = run_seed(seed)
     given = given_values(graph, task, inputs)
@@ -71,12 +73,13 @@ def fit(
 def check(
     graph: Graph,
     task: Any,
-    *,
+    *more: Any,
     inputs: Mapping[str, Any] | None,
     valid: Any,
     seed: int | None,
 ) -> CheckedGraph:
     """See ``Graph.check``."""
+    refuse_more(graph, more)
     found = problems(graph)
     if task is None and inputs is None:
         refuse(found)

@@ -349,7 +349,7 @@ def test_an_area_needs_rows_with_and_without_each_label():
 # A kind of one's own
 
 
-class Ordinal(TaskType):
+class Graded(TaskType):
     """Classes in order, by the logits of lying above each but the last (McCullagh, 1980)."""
 
     accepts = ("category",)
@@ -395,12 +395,12 @@ def sizes() -> Task:
     names = ["small", "middle", "large", "huge"]
     codes = np.digitize(X[:, 0] + 0.1 * NOISE, [-0.7, 0.0, 0.7])
     y = pd.Categorical.from_codes(codes, names, ordered=True)
-    return Task({"a": X[:, 0], "b": X[:, 1], "y": y}, target="y", kind="ordinal")
+    return Task({"a": X[:, 0], "b": X[:, 1], "y": y}, target="y", kind="graded")
 
 
 def test_a_kind_of_ones_own_is_trained_predicted_and_scored_by_subclassing():
     task = sizes()
-    assert (task.kind, TaskSpec.of(task).output_size) == ("ordinal", 3)
+    assert (task.kind, TaskSpec.of(task).output_size) == ("graded", 3)
     model = nn("linear") >> nn("head") >> po("torch_model", epochs=60, progress=False)
     fitted = model.fit(task, valid=0.2, seed=1)
     found = fitted.predict(task)
