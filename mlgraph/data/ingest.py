@@ -233,7 +233,7 @@ def _chunked(name: str, values: Any, copy: bool) -> pa.ChunkedArray:
 
 
 def _remedy(values: Any) -> str:
-    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):
+    if not _is_sequence(values):
         return "Give a list, also of one row: [1.0]."
     dtype = getattr(values, "dtype", None)
     if str(dtype).startswith("Sparse"):
@@ -257,8 +257,12 @@ def _to_arrow(values: Any, copy: bool) -> pa.ChunkedArray:
     return pa.chunked_array([_from_python(values, copy)])
 
 
+def _is_sequence(values: Any) -> bool:
+    return hasattr(values, "__len__") and not isinstance(values, str | bytes | Mapping | Set)
+
+
 def _from_python(values: Any, copy: bool) -> pa.Array:
-    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):
+    if not _is_sequence(values):
         raise TypeError(f"a column is a sequence of values, not {type(values).__name__}")
     if not hasattr(values, "__array__"):
         return pa.array(list(values), from_pandas=True)

@@ -66,5 +66,4 @@ def prediction(output: Tensor, task: Task, spec: TaskSpec) -> Prediction:
             why=f"it returned a {type(found).__name__}",
             mend="return Prediction.regression(task.row_ids, ...) or another of its kinds",
         )
-    usual = spec.type.metrics
-    return found if found.metrics or not usual else attrs.evolve(found, metrics=usual)
+    return found if found.metrics else attrs.evolve(found, metrics=spec.type.metrics)

@@ -6,23 +6,27 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from mlgraph.core.param import shown
 from mlgraph.data.goal import task_types
 from mlgraph.data.prediction import Prediction
 from mlgraph.errors import ConfigError, DataError, UnknownKeyError, did_you_mean, listing
 from mlgraph.train.formula import AVERAGES, CLASSES, KINDS, TABLE, Formula
-
-Array: TypeAlias = NDArray[Any]
+from mlgraph.train.metric_inputs import (
+    Array,
+    check_both,
+    check_finite,
+    check_present,
+    codes_of,
+    known_truth,
+    order_of,
+    weights_for,
+)
 
 # What is usual for predictions of these; the first that fits.
 _DEFAULTS = {
@@ -62,11 +66,11 @@ class Metric:
             DataError: Truth or probabilities are missing or not finite, or a class the metric
                 needs is absent.
         """
-        truth = _known_truth(prediction)
+        truth = known_truth(prediction)
         if isinstance(self.fn, Formula):
             value = self._computed(self.fn, prediction, truth)
         else:
-            weights = _weights_for(self.fn, prediction)
+            weights = weights_for(self.fn, prediction)
             value = self.fn(truth, prediction.response, **weights)
         try:
             return float(value)
@@ -81,31 +85,33 @@ class Metric:
         return f"metric({self.name!r})"
 
     def _computed(self, formula: Formula, prediction: Prediction, truth: Array) -> float:
-        weights = _weights_for(formula.function_(), prediction)
-        _check_finite(self.name, *weights.values())
+        weights = weights_for(formula.function_(), prediction)
         if prediction.kind != "classification":
             return self._of_numbers(formula, prediction, truth, weights)
-        order = _order(prediction)
+        order = order_of(prediction)
         classes = [(prediction.classes or ())[place] for place in order]
-        codes = _codes(truth, classes)
+        codes = codes_of(truth, classes)
         if formula.complete:
-            _check_present(self.name, codes, classes)
+            check_present(self.name, codes, classes)
         if self.needs == "response":
-            return formula(codes, _codes(prediction.response, classes), **weights)
-        guess = self._guess(prediction)
-        _check_finite(self.name, guess)
-        return formula(codes, guess[:, order], **weights)
+            return self._value(formula, codes, codes_of(prediction.response, classes), weights)
+        return self._value(formula, codes, self._guess(prediction)[:, order], weights)
 
     def _of_numbers(
         self, formula: Formula, prediction: Prediction, truth: Array, weights: Mapping[str, Any]
     ) -> float:
         guess = self._guess(prediction)
-        _check_finite(self.name, truth, guess)
         if prediction.kind == "multilabel":
             truth = truth.astype(np.int64)
             guess = guess.astype(np.int64) if self.needs == "response" else guess
         if formula.complete:
-            _check_both(self.name, truth, prediction.targets or ())
+            check_both(self.name, truth, prediction.targets or ())
+        return self._value(formula, truth, guess, weights)
+
+    def _value(
+        self, formula: Formula, truth: Array, guess: Any, weights: Mapping[str, Any]
+    ) -> float:
+        check_finite(self.name, truth, guess, *weights.values())
         return formula(truth, guess, **weights)
 
     def _guess(self, prediction: Prediction) -> Any:
@@ -307,108 +313,3 @@ def _wrong_kind(item: Metric, kind: str | Collection[str], family: frozenset[str
         why=f"the task is {known}, the metric is for {' and '.join(sorted(item.kinds))}",
         mend=f"use {near[0] if near else _usual(family)!r}",
     )
-
-
-def _known_truth(prediction: Prediction) -> Array:
-    truth = prediction.truth
-    if truth is None:
-        raise DataError(
-            "There is no truth to score the prediction against.",
-            why="the data that was predicted had no target, or no value of it is known",
-            mend="predict data with the target column",
-        )
-    if len(truth) == 0:
-        raise DataError("A prediction of no rows has no score.")
-    missing = _missing(truth)
-    if missing.any():
-        ids = ", ".join(map(str, prediction.row_ids[missing][:5]))
-        raise DataError(
-            f"The truth of {int(missing.sum())} rows is missing, so they cannot be scored.",
-            why=f"the first of {len(truth)} rows without truth are {ids}",
-            mend="score only the rows whose target is known",
-        )
-    return truth
-
-
-def _check_finite(name: str, *values: Any) -> None:
-    for value in values:
-        parts = value.values() if isinstance(value, Mapping) else value
-        numbers = parts if isinstance(parts, np.ndarray) else np.stack([*parts])
-        finite = np.isfinite(numbers) if numbers.dtype.kind == "f" else np.True_
-        if not finite.all():
-            raise DataError(
-                f"Metric {name!r} is not defined for numbers that are not finite.",
-                why=f"{np.size(finite) - np.count_nonzero(finite)} of {np.size(finite)} are NaN "
-                "or infinite",
-                mend="score the rows of which truth and prediction are known",
-            )
-
-
-def _missing(truth: Array) -> NDArray[np.bool_]:
-    """The rows of which a target is unknown."""
-    if truth.dtype.kind in "bUSiu":  # there is no word for unknown
-        return np.zeros(len(truth), dtype=bool)
-    cells = truth.reshape(len(truth), -1)
-    unknown: Any = np.isnan(cells) if truth.dtype.kind == "f" else _null(cells)
-    found: NDArray[np.bool_] = unknown.any(axis=1)
-    return found
-
-
-def _null(cells: Array) -> Array:
-    flat = pc.is_null(pa.array(cells.reshape(-1)), nan_is_null=True)
-    found: Array = flat.to_numpy(zero_copy_only=False).reshape(cells.shape)
-    return found
-
-
-def _order(prediction: Prediction) -> list[int]:
-    """Places of the classes, the positive one of two last, so that its code is 1."""
-    classes = prediction.classes or ()
-    flipped = len(classes) == 2 and prediction.positive == classes[0]
-    return [1, 0] if flipped else list(range(len(classes)))
-
-
-def _codes(labels: Array, classes: list[Any]) -> NDArray[np.int64]:
-    known = pa.array(classes)
-    try:
-        places = pc.index_in(pa.array(labels, type=known.type), value_set=known)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(
-            "The labels are not those of the classes.",
-            why=f"the classes are {listing(classes)}; {error}",
-        ) from error
-    codes = np.asarray(places.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
-    if (codes < 0).any():
-        strange = labels[np.argmax(codes < 0)]
-        raise DataError(f"{strange!r} is not a class.", why=f"the classes are {listing(classes)}")
-    return codes
-
-
-def _check_present(name: str, codes: NDArray[np.int64], classes: list[Any]) -> None:
-    absent = [label for code, label in enumerate(classes) if not (codes == code).any()]
-    if absent:
-        raise DataError(
-            f"Metric {name!r} is not defined: no row has class {listing(absent)}.",
-            why="it compares the rows of each class with all others",
-            mend="score more rows together, stratify, or use another metric",
-        )
-
-
-def _check_both(name: str, truth: Array, labels: Sequence[str]) -> None:
-    constant = [label for label, part in zip(labels, truth.T, strict=True) if np.ptp(part) == 0]
-    if constant:
-        raise DataError(
-            f"Metric {name!r} is not defined: label {listing(constant)} is the same in all rows.",
-            why="it compares the rows that have a label with those that have not",
-            mend="score more rows together, or use another metric",
-        )
-
-
-def _weights_for(function: Callable[..., Any], prediction: Prediction) -> dict[str, Any]:
-    """The row weights as an argument, if there are any and the function knows what they are."""
-    if prediction.weights is None:
-        return {}
-    try:
-        takes = "sample_weight" in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        takes = False
-    return {"sample_weight": prediction.weights} if takes else {}

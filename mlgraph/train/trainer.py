@@ -27,6 +27,7 @@ from mlgraph.net.network import copied, n_parameters, network
 from mlgraph.tensor.stream import forked
 from mlgraph.tensor.threads import threads
 from mlgraph.train.blame import naming_layer, refusing_step
+from mlgraph.train.callback import ordered
 from mlgraph.train.checkpoint import Checkpoint, identity, latest, resumed
 from mlgraph.train.compiled import backend_of, compiled
 from mlgraph.train.device import resolve_device
@@ -143,8 +144,7 @@ class Trainer(Settings):
         built = network(descriptor, "meta")
         check_weights(built)
         check_batches(built, len(descriptor.inputs.task), self.batch_size, self.drop_last)
-        present = (callback for callback in setup.callbacks.values() if callback.enabled)
-        every(*(partial(callback.check, built) for callback in present))
+        every(*(partial(callback.check, built) for callback in ordered(setup.callbacks.values())))
         notes = [f"{n_parameters(built):,} parameters"]
         if setup.optimizer.groups:
             notes.append(f"{len(setup.optimizer.parts(built))} groups of weights")
